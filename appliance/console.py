@@ -1,0 +1,111 @@
+"""What a person at the terminal sees. Progress and sentences go to stderr, results to stdout.
+
+Libraries print banners and bars of their own, some from C, some to stdout. `quiet` sends file
+descriptors 1 and 2 to a log and keeps copies of the real ones for us, so `--json` stays clean.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+
+class Console:
+    """Writes lines, bars and results. One per process: `console`."""
+
+    def __init__(self) -> None:
+        self._err: TextIO | None = None
+        self._out: TextIO | None = None
+
+    @property
+    def err(self) -> TextIO:
+        return self._err or sys.stderr
+
+    def quiet(self, log: Path) -> None:
+        """From here to the end of the process, what libraries print goes to `log`."""
+        if self._err is not None:
+            return
+        log.parent.mkdir(parents=True, exist_ok=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._out = io.TextIOWrapper(os.fdopen(os.dup(1), "wb"), "utf-8", write_through=True)
+        self._err = io.TextIOWrapper(os.fdopen(os.dup(2), "wb"), "utf-8", write_through=True)
+        target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        os.close(target)
+
+    def say(self, text: str = "") -> None:
+        print(text, file=self.err, flush=True)
+
+    def result(self, text: str) -> None:
+        print(text, file=self._out or sys.stdout, flush=True)
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Bar]:
+        bar = Bar(self.err, what, max(total, 1))
+        try:
+            yield bar
+        finally:
+            bar.close()
+
+
+class Bar:
+    """A bar with time left on a terminal; elsewhere a line every 15 seconds."""
+
+    def __init__(self, out: TextIO, what: str, total: int) -> None:
+        self.out, self.what, self.total = out, what, total
+        self.done, self.note = 0, ""
+        self.started = self.shown = time.monotonic()
+        self.live = out.isatty()
+        self.every = 0.2 if self.live else 15.0
+        self._show()
+
+    def advance(self, steps: int = 1, note: str | None = None) -> None:
+        self.done = min(self.done + steps, self.total)
+        if note is not None:
+            self.note = note
+        if time.monotonic() - self.shown >= self.every:
+            self._show()
+
+    def _line(self) -> str:
+        passed = time.monotonic() - self.started
+        left = ""
+        if self.done and self.done < self.total:
+            left = f", {span(passed / self.done * (self.total - self.done))} left"
+        note = f"  {self.note}" if self.note else ""
+        return f"{self.what} {self.done}/{self.total} ({span(passed)}{left}){note}"
+
+    def _show(self) -> None:
+        self.shown = time.monotonic()
+        if self.live:
+            width = 20
+            full = width * self.done // self.total
+            bar = "█" * full + "░" * (width - full)
+            self.out.write(f"\r\033[K  {bar} {self._line()}")
+            self.out.flush()
+        elif self.done:
+            print(f"  {self._line()}", file=self.out, flush=True)
+
+    def close(self) -> None:
+        if self.live:
+            self.out.write("\r\033[K")
+        print(f"  {self._line()}", file=self.out, flush=True)
+
+
+def span(seconds: float) -> str:
+    """1h02m, 3m05s or 12s."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+console = Console()

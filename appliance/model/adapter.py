@@ -1,0 +1,109 @@
+"""The LoRA adapter: put on a base, saved, read back, switched off.
+
+Training and evaluation put it on by the same call, so what is measured later is computed by the
+very modules that were trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import ModelError, RunError
+from appliance.model import backend
+from appliance.model.load import Loaded, base_of
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+def attach(
+    loaded: Loaded,
+    *,
+    r: int,
+    alpha: int,
+    dropout: float,
+    target_modules: list[str] | tuple[str, ...],
+    seed: int,
+    gradient_checkpointing: bool = False,
+) -> None:
+    """Put a fresh adapter on (B = 0, so nothing changes yet). `loaded.model` becomes a PeftModel."""
+    missing = _missing(loaded.model, target_modules)
+    if missing:
+        raise ModelError(
+            f"{loaded.ref.name} has no layers named {', '.join(missing)}.",
+            "Set adapter.target_modules to its linear layers.",
+        )
+    loaded.model = backend.fast_model().get_peft_model(
+        loaded.model,
+        r=r,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=list(target_modules),
+        bias="none",
+        use_gradient_checkpointing="unsloth" if gradient_checkpointing else False,
+        random_state=seed,
+    )
+
+
+def _missing(model: Any, targets: list[str] | tuple[str, ...]) -> list[str]:
+    leaves = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
+    return [t for t in targets if t not in leaves]
+
+
+def attach_saved(loaded: Loaded, folder: Path) -> None:
+    """Put a saved adapter on. Raises RunError when its files are missing or do not fit."""
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    config = base_of(folder)
+    if not (folder / WEIGHTS).is_file():
+        raise RunError(f"{folder} holds no {WEIGHTS}.", "Train first: `train --run`.")
+    attach(
+        loaded,
+        r=config["r"],
+        alpha=config["lora_alpha"],
+        dropout=0.0,
+        target_modules=sorted(config["target_modules"]),
+        seed=0,
+    )
+    weights = load_peft_weights(str(folder), device=backend.device())
+    result = set_peft_model_state_dict(loaded.model, weights)
+    if result.unexpected_keys:
+        raise RunError(
+            f"The adapter in {folder} does not fit {loaded.ref.name} "
+            f"({len(result.unexpected_keys)} tensors have no place).",
+            "Name the base it was trained on.",
+        )
+
+
+def save(loaded: Loaded, folder: Path) -> None:
+    """Write PEFT's adapter folder whole: aside, then renamed."""
+    import shutil
+
+    aside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    loaded.model.save_pretrained(aside, safe_serialization=True)
+    (aside / "README.md").unlink(missing_ok=True)  # PEFT's empty template of a card
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.rename(folder)
+
+
+@contextmanager
+def switched_off(loaded: Loaded) -> Iterator[None]:
+    """The base as it was. For a model without an adapter this is the model itself."""
+    if hasattr(loaded.model, "disable_adapter"):
+        with loaded.model.disable_adapter():
+            yield
+    else:
+        yield
+
+
+def trainable(loaded: Loaded) -> tuple[int, int]:
+    """(weights that are trained, all weights); 4-bit weights are counted unpacked."""
+    trained = total = 0
+    for parameter in loaded.model.parameters():
+        count = parameter.numel() * (2 if parameter.__class__.__name__ == "Params4bit" else 1)
+        total += count
+        trained += count if parameter.requires_grad else 0
+    return trained, total

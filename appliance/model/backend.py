@@ -1,0 +1,80 @@
+"""The only door to unsloth, torch, trl and peft: the order of imports, and what they may send.
+
+Unsloth patches transformers and trl, so it is imported before them, once, here.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+
+@cache
+def unsloth() -> ModuleType:
+    """Import Unsloth first, with nothing sent anywhere. Takes some seconds."""
+    os.environ.setdefault("UNSLOTH_DISABLE_STATISTICS", "1")  # else an offline start can hang
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import unsloth as module
+
+    return module
+
+
+def fast_model() -> Any:
+    """Unsloth's FastLanguageModel: the same name on GPU and CPU."""
+    return unsloth().FastLanguageModel
+
+
+def torch() -> Any:
+    unsloth()
+    import torch as module
+
+    return module
+
+
+@cache
+def on_gpu() -> bool:
+    return bool(torch().cuda.is_available())
+
+
+def device() -> str:
+    return "cuda" if on_gpu() else "cpu"
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a result, without importing any of it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "unsloth",
+                 "unsloth_zoo", "datasets", "tokenizers", "safetensors"):  # fmt: skip
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What ran it: for the manifest."""
+    import platform
+
+    pt = torch()
+    facts: dict[str, Any] = {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": pt.get_num_threads(),
+        "device": device(),
+    }
+    if on_gpu():
+        facts |= {
+            "gpu": pt.cuda.get_device_name(),
+            "gpu_memory_gib": round(pt.cuda.get_device_properties(0).total_memory / 2**30, 1),
+            "cuda": pt.version.cuda,
+        }
+    return facts

@@ -1,0 +1,178 @@
+"""The model's own chat template, in training, evaluation and chat alike.
+
+A row is tokenized in pieces: the prompt exactly as it is asked at inference, then the answer with
+its end of turn. So the tokens a model is trained on are the tokens it will be asked with, and the
+tokens that carry loss are known without searching for marks in the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.errors import ModelError
+from appliance.model import backend
+from appliance.model.load import Loaded
+
+IGNORE = -100  # torch's cross entropy skips it
+Messages = Sequence[Any]  # of {"role", "content"}
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One row as tokens. `labels[i]` is `input_ids[i]` where it carries loss, else IGNORE."""
+
+    input_ids: list[int]
+    labels: list[int]
+    cut: bool
+
+    @property
+    def bearing(self) -> int:
+        return sum(label != IGNORE for label in self.labels)
+
+
+def render(tokenizer: Any, messages: Messages, *, ask: bool) -> str:
+    """The template's text; `ask` adds the opening of the assistant's turn."""
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                [dict(m) for m in messages], tokenize=False, add_generation_prompt=ask
+            )
+        )
+    except Exception as error:  # a template is a program of the model's author: anything can come
+        roles = " ".join(m["role"] for m in messages)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(
+            f"The model's chat template refuses a dialogue of the turns {roles} ({reason}).",
+            "Change the rows' roles, for example drop the system turn, or choose another model.",
+        ) from error
+
+
+def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
+    return list(tokenizer.encode(render(tokenizer, messages, ask=True), add_special_tokens=False))
+
+
+def encode(tokenizer: Any, messages: Messages, max_length: int, *, last_only: bool = False) -> Encoded:
+    """Tokens and labels of a dialogue; loss on the assistant's turns and their end of turn.
+
+    A template that rewrites earlier turns (some drop old thoughts) carries loss on the last
+    answer alone.
+    """
+    ids: list[int] = []
+    labels: list[int] = []
+    text = ""
+    for index, message in enumerate(messages):
+        if message["role"] != "assistant" or (last_only and index < len(messages) - 1):
+            continue
+        asked = render(tokenizer, messages[:index], ask=True)
+        told = render(tokenizer, messages[: index + 1], ask=False)
+        if not asked.startswith(text) or not told.startswith(asked):
+            if last_only:
+                raise ModelError(
+                    "The model's chat template does not keep the prompt when the answer is added.",
+                    "Choose another model; this one's template cannot be trained on answers.",
+                )
+            return encode(tokenizer, messages, max_length, last_only=True)
+        before = tokenizer.encode(asked[len(text) :], add_special_tokens=False)
+        answer, tail = _split_tail(tokenizer, told[len(asked) :])
+        after = tokenizer.encode(answer, add_special_tokens=False)
+        ids += before + after
+        labels += [IGNORE] * len(before) + after
+        text = told[: len(told) - len(tail)]
+    return Encoded(ids[:max_length], labels[:max_length], len(ids) > max_length)
+
+
+def _split_tail(tokenizer: Any, answer: str) -> tuple[str, str]:
+    """The answer up to its end of turn, and what the template adds behind it (often a newline)."""
+    kept = answer.rstrip()
+    if kept.endswith(tuple(t for t in (tokenizer.eos_token,) if t)):
+        return kept, answer[len(kept) :]
+    return answer, ""
+
+
+def mark(tokenizer: Any, row: Encoded) -> str:
+    """The row's text with the parts that carry loss between ⟦ and ⟧."""
+    parts: list[str] = []
+    start = 0
+    for index in range(1, len(row.labels) + 1):
+        if index == len(row.labels) or (row.labels[index] == IGNORE) != (row.labels[start] == IGNORE):
+            text = tokenizer.decode(row.input_ids[start:index])
+            parts.append(text if row.labels[start] == IGNORE else f"⟦{text}⟧")
+            start = index
+    return "".join(parts)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model said. `cut`: it ran into the limit before its end of turn."""
+
+    text: str
+    tokens: int
+    cut: bool
+
+
+def batches(lengths: Sequence[int], budget: int, largest: int) -> list[list[int]]:
+    """Indices in batches of like length: at most `largest` rows and `budget` padded tokens."""
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    out: list[list[int]] = []
+    for index in order:
+        if out and len(out[-1]) < largest and (len(out[-1]) + 1) * lengths[index] <= budget:
+            out[-1].append(index)
+        else:
+            out.append([index])
+    return out
+
+
+def ends_of_turn(loaded: Loaded) -> list[int]:
+    """Every token id that ends an answer."""
+    found = loaded.model.generation_config.eos_token_id
+    ends = list(found) if isinstance(found, (list, tuple)) else [found]
+    ends.append(loaded.tokenizer.eos_token_id)
+    return sorted({int(e) for e in ends if e is not None})
+
+
+def generate(
+    loaded: Loaded,
+    prompts: Sequence[Messages],
+    max_new_tokens: int,
+    *,
+    done: Callable[[int], None] = lambda n: None,
+    rows_at_once: int = 32,
+) -> list[Answer]:
+    """Greedy answers to dialogues, in their order. Batched by like length, padded on the left."""
+    torch = backend.torch()
+    tokenizer, model = loaded.tokenizer, loaded.model
+    ids = [prompt_ids(tokenizer, messages) for messages in prompts]
+    ends = ends_of_turn(loaded)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
+    backend.fast_model().for_inference(model)
+    answers: list[Answer | None] = [None] * len(ids)
+    for group in batches([len(i) for i in ids], 32_768, rows_at_once):
+        width = max(len(ids[i]) for i in group)
+        block = torch.tensor([[pad] * (width - len(ids[i])) + ids[i] for i in group])
+        mask = torch.tensor([[0] * (width - len(ids[i])) + [1] * len(ids[i]) for i in group])
+        with torch.inference_mode():
+            out = model.generate(
+                input_ids=block.to(backend.device()),
+                attention_mask=mask.to(backend.device()),
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                pad_token_id=pad,
+                eos_token_id=ends,
+                use_cache=True,
+            )
+        for row, index in enumerate(group):
+            answers[index] = _read(tokenizer, out[row, width:].tolist(), ends)
+        done(len(group))
+    return [a for a in answers if a is not None]
+
+
+def _read(tokenizer: Any, tokens: list[int], ends: list[int]) -> Answer:
+    stop = next((i for i, token in enumerate(tokens) if token in ends), None)
+    kept = tokens if stop is None else tokens[:stop]
+    text = tokenizer.decode(kept, skip_special_tokens=True).strip()
+    return Answer(text, len(kept), stop is None)

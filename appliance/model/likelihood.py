@@ -1,0 +1,85 @@
+"""Losses of given answers, and the KL between the tuned model and its base on them.
+
+Logits are kept for the tokens that carry loss alone, and rows are batched by like length, so
+this needs no more memory than a small forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.model import backend
+from appliance.model.adapter import switched_off
+from appliance.model.chat import IGNORE, Encoded, batches
+from appliance.model.load import Loaded
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Of one row's tokens that carry loss: the sum of their losses in nats, and how many.
+
+    `kl` is the sum over the same places of KL(base || tuned) in nats, None where not asked for.
+    """
+
+    loss: float
+    tokens: int
+    kl: float | None = None
+
+
+def likelihoods(
+    loaded: Loaded,
+    rows: Sequence[Encoded],
+    *,
+    with_kl: bool = False,
+    done: Callable[[int], None] = lambda n: None,
+) -> list[Likelihood]:
+    """One Likelihood for each row, in their order; the KL is against the adapter switched off."""
+    torch = backend.torch()
+    backend.fast_model().for_inference(loaded.model)
+    found: list[Likelihood | None] = [None] * len(rows)
+    for group in batches([len(r.input_ids) for r in rows], 4096, 32):
+        inputs, labels = _block(torch, [rows[i] for i in group], loaded.tokenizer)
+        with torch.inference_mode():
+            tuned, owner, target = _bearing_logprobs(torch, loaded.model, inputs, labels)
+            loss = -tuned.gather(-1, target[:, None])[:, 0]
+            kl = None
+            if with_kl:
+                with switched_off(loaded):
+                    base, _, _ = _bearing_logprobs(torch, loaded.model, inputs, labels)
+                kl = (base.exp() * (base - tuned)).sum(-1)
+        for row, index in enumerate(group):
+            mine = owner == row
+            found[index] = Likelihood(
+                float(loss[mine].sum()),
+                int(mine.sum()),
+                None if kl is None else float(kl[mine].sum()),
+            )
+        done(len(group))
+    return [f for f in found if f is not None]
+
+
+def _block(torch: Any, rows: list[Encoded], tokenizer: Any) -> tuple[dict[str, Any], Any]:
+    width = max(len(r.input_ids) for r in rows)
+    pad = tokenizer.pad_token_id or 0
+    ids = [r.input_ids + [pad] * (width - len(r.input_ids)) for r in rows]
+    mask = [[1] * len(r.input_ids) + [0] * (width - len(r.input_ids)) for r in rows]
+    labels = [r.labels + [IGNORE] * (width - len(r.labels)) for r in rows]
+    place = backend.device()
+    inputs = {
+        "input_ids": torch.tensor(ids, device=place),
+        "attention_mask": torch.tensor(mask, device=place),
+    }
+    return inputs, torch.tensor(labels, device=place)
+
+
+def _bearing_logprobs(
+    torch: Any, model: Any, inputs: dict[str, Any], labels: Any
+) -> tuple[Any, Any, Any]:
+    """(log-probabilities [n, vocabulary] fp32, row of each [n], target token of each [n])."""
+    logits = model(**inputs, use_cache=False).logits[:, :-1]
+    shifted = labels[:, 1:]
+    bearing = shifted != IGNORE
+    owner = bearing.nonzero()[:, 0]
+    return torch.log_softmax(logits[bearing].float(), -1), owner, shifted[bearing]
