@@ -10,6 +10,7 @@ import io
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,10 @@ class Console:
 
     def say(self, text: str = "") -> None:
         print(text, file=self.err, flush=True)
+
+    def trace(self) -> None:
+        """The traceback of the error that is being handled, for --debug."""
+        traceback.print_exc(file=self.err)
 
     def result(self, text: str) -> None:
         print(text, file=self._out or sys.stdout, flush=True)

@@ -158,6 +158,9 @@ class EvaluateSection(Section):
 
 
 class PolicySection(Section):
+    action: Literal["warn", "refuse"] = Field(
+        "warn", description="What a verdict of no does: only say it, or refuse the export (exit 3)."
+    )
     min_gain: float = Field(
         0.05, description="Gain on the task under which there is nothing to ship."
     )
@@ -205,7 +208,11 @@ class Recipe(Section):
         if not 16 <= r <= 64:
             said.append(
                 f"adapter.r={r} is outside 16-64: "
-                + ("too few weights to learn much." if r < 16 else "more memory, and more to forget.")
+                + (
+                    "too few weights to learn much."
+                    if r < 16
+                    else "more memory, and more to forget."
+                )
             )
         if epochs > 3 or epochs < 1:
             said.append(
@@ -274,7 +281,9 @@ def load(name: str, overrides: Iterable[str] = ()) -> Recipe:
             if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark
             else ""
         )
-        raise RecipeError(f"{where} is not YAML.", "Mend the file, or copy a shipped recipe.") from error
+        raise RecipeError(
+            f"{where} is not YAML.", "Mend the file, or copy a shipped recipe."
+        ) from error
     if not isinstance(tree, dict):
         raise RecipeError(f"{path} holds no keys.", "Start with `appliance recipes copy sft`.")
     for text in overrides:
@@ -331,7 +340,8 @@ def build(tree: Mapping[Any, Any], source: str) -> Recipe:
 
 def _nearest(key: str, section: bool = False) -> str:
     if section:
-        near = difflib.get_close_matches(key, Recipe.model_fields, n=1)
+        sections = {name.rpartition(".")[0] for name, _ in keys()} - {""}
+        near = difflib.get_close_matches(key, sections, n=1)
         return f"Did you mean the section {near[0]}?" if near else _LIST
     known = [name for name, _ in keys()]
     leaf = {name.rsplit(".", 1)[-1]: name for name in known}

@@ -53,7 +53,9 @@ def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
     return list(tokenizer.encode(render(tokenizer, messages, ask=True), add_special_tokens=False))
 
 
-def encode(tokenizer: Any, messages: Messages, max_length: int, *, last_only: bool = False) -> Encoded:
+def encode(
+    tokenizer: Any, messages: Messages, max_length: int, *, last_only: bool = False
+) -> Encoded:
     """Tokens and labels of a dialogue; loss on the assistant's turns and their end of turn.
 
     A template that rewrites earlier turns (some drop old thoughts) carries loss on the last
@@ -96,7 +98,9 @@ def mark(tokenizer: Any, row: Encoded) -> str:
     parts: list[str] = []
     start = 0
     for index in range(1, len(row.labels) + 1):
-        if index == len(row.labels) or (row.labels[index] == IGNORE) != (row.labels[start] == IGNORE):
+        if index == len(row.labels) or (row.labels[index] == IGNORE) != (
+            row.labels[start] == IGNORE
+        ):
             text = tokenizer.decode(row.input_ids[start:index])
             parts.append(text if row.labels[start] == IGNORE else f"⟦{text}⟧")
             start = index

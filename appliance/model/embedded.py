@@ -81,6 +81,7 @@ def _convert(source: Path, target: Path) -> None:
     tokenizer.eos_token = "<|im_end|>"
     tokenizer.pad_token = "<|endoftext|>"
     tokenizer.model_max_length = model.config.max_position_embeddings
+    tokenizer.clean_up_tokenization_spaces = False  # it would eat spaces before punctuation
     del model.config.quantization_config
     model.is_quantized = False
     for mark in ("hf_quantizer", "quantization_method"):
@@ -93,8 +94,10 @@ def _convert(source: Path, target: Path) -> None:
         config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
+    # mkdtemp makes 0700 and safetensors 0600: another uid (in the image) must read them too.
+    target.chmod(0o755)
     for path in target.iterdir():
-        path.chmod(0o644)  # safetensors writes 0600, which another uid cannot read
+        path.chmod(0o644)
     _carry_licence(target)
 
 

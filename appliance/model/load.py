@@ -90,9 +90,10 @@ def _snapshot(name: str, revision: str | None) -> Path:
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
     except (LocalEntryNotFoundError, OSError, ValueError) as error:
-        gated = isinstance(error, HfHubHTTPError) and getattr(
-            error.response, "status_code", 0
-        ) in (401, 403)
+        gated = isinstance(error, HfHubHTTPError) and getattr(error.response, "status_code", 0) in (
+            401,
+            403,
+        )
         if gated:
             raise ModelError(
                 f"The hub refuses {name}.", "Accept its licence there and set HF_TOKEN."

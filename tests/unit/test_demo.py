@@ -1,4 +1,5 @@
 """The demo task and the off-task suite: what their README files promise."""
+
 from __future__ import annotations
 
 import json
@@ -119,7 +120,9 @@ def test_pairs_are_many_and_never_twice() -> None:
     assert len({*chosen, *rejected}) == 2 * len(PAIRS)
     for pair in PAIRS:
         assert {key: pair[key][0]["role"] for key in pair} == {
-            "prompt": "user", "chosen": "assistant", "rejected": "assistant",
+            "prompt": "user",
+            "chosen": "assistant",
+            "rejected": "assistant",
         }
 
 

@@ -4,6 +4,7 @@ One clause a line, so that each fits every sentence pattern. `{one|many}` is the
 person and for many. No line says how bad the matter is: only the impact does, or the priority
 could be learned from the problem. Lines after `--` appear in the test file alone.
 """
+
 from __future__ import annotations
 
 FAULTS = {

@@ -2,6 +2,7 @@
 
 The same files come out on every machine: one fixed seed, the standard library, no network.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -107,8 +108,8 @@ class TicketWriter:
         return self.decks.setdefault(name, Deck(self.rng, items)).draw()
 
     def _phrase(self, name: str, seen: Sequence[str], unseen: Sequence[str]) -> str:
-        """Half of the test file's phrases are new, the rest known from training."""
-        if self.held_out and self.rng.random() < 0.5:
+        """A third of the test file's phrases are new, the rest known from training."""
+        if self.held_out and self.rng.random() < 0.35:
             return self._draw(f"{name} unseen", unseen)
         return self._draw(name, seen)
 
@@ -224,19 +225,23 @@ def make_pairs(rng: random.Random, rows: list[Ticket]) -> list[dict[str, Any]]:
         chosen = until(partial(chosen_reply, rng, ticket), good)
         rejected = until(partial(rejected_reply, rng, ticket.queue, habits.draw()), good)
         used.update((chosen, rejected))
-        pairs.append({
-            "prompt": [{"role": "user", "content": ticket.text}],
-            "chosen": [{"role": "assistant", "content": chosen}],
-            "rejected": [{"role": "assistant", "content": rejected}],
-        })
+        pairs.append(
+            {
+                "prompt": [{"role": "user", "content": ticket.text}],
+                "chosen": [{"role": "assistant", "content": chosen}],
+                "rejected": [{"role": "assistant", "content": rejected}],
+            }
+        )
     return pairs
 
 
 def chat(ticket: Ticket) -> dict[str, Any]:
-    return {"messages": [
-        {"role": "user", "content": ticket.text},
-        {"role": "assistant", "content": answer(ticket.queue, ticket.priority)},
-    ]}
+    return {
+        "messages": [
+            {"role": "user", "content": ticket.text},
+            {"role": "assistant", "content": answer(ticket.queue, ticket.priority)},
+        ]
+    }
 
 
 def lines(rows: list[dict[str, Any]]) -> str:
@@ -263,6 +268,7 @@ def build() -> dict[str, str]:
 
 def differing(folder: Path, files: dict[str, str]) -> list[str]:
     """The names of the files in `folder` that are missing or not as made."""
+
     def same(name: str, text: str) -> bool:
         path = folder / name
         return path.is_file() and path.read_bytes() == text.encode("utf-8")
@@ -278,8 +284,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.check:
         wrong = differing(HERE, files)
         if wrong:
-            print(f"{', '.join(wrong)}: not as the generator makes it; run it without --check.",
-                  file=sys.stderr)
+            print(
+                f"{', '.join(wrong)}: not as the generator makes it; run it without --check.",
+                file=sys.stderr,
+            )
         return 1 if wrong else 0
     for name, text in files.items():
         (HERE / name).write_bytes(text.encode("utf-8"))

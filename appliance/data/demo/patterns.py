@@ -4,6 +4,7 @@ Training and test share no pattern, no greeting and no closing. `{one|many}` as 
 An impact is a clause that can follow "so" or "and"; it decides between P1 and P2. In P3 the slot
 holds a clause that says nothing is stopped.
 """
+
 from __future__ import annotations
 
 QUEUES = ("access", "billing", "hardware", "network", "shipping", "software")
@@ -38,38 +39,26 @@ IMPACTS = {
         "all {n} people in {dept} are waiting",
         "the {place} office has come to a halt",
         "the entire {place} site is idle",
-        "production is at a standstill",
-        "no customer can be served",
+        "everybody in {dept} is stuck",
+        "nobody in the building can do anything",
         "we have sent {n} colleagues home",
-        "month-end closing has stopped for everybody",
-        "the call centre cannot take calls",
-        "payroll cannot be run for the company",
         "every one of our {n} agents is blocked",
         "none of us can do anything",
-        "the assembly line has stopped",
-        "our {n} shops cannot sell anything",
         "everyone on the floor is blocked",
         "the whole department has stopped working",
-        "orders are not processed in any team",
     ),
     "P2": (
         "I cannot work",
         "I am stuck until this is solved",
         "I can't do my job",
         "I am blocked for today",
-        "I have nothing else to work with",
         "my own work has stopped",
         "I cannot finish my report",
         "my tasks are on hold",
-        "I cannot continue",
-        "I cannot help my own clients",
         "my work is at a standstill",
         "I am losing the whole day",
         "I can't get anything done",
         "I am the one person who is waiting",
-        "I cannot start my shift",
-        "I can't meet my deadline",
-        "I am sitting here without work",
         "my project is stuck",
     ),
     "P3": (
@@ -95,10 +84,10 @@ TEST_IMPACTS = {
         "our {place} branch is at a standstill",
         "all {n} users are idle",
         "everybody in the office is stuck",
-        "customers cannot be served at any counter",
         "the whole company is waiting",
         "our entire {dept} department cannot do anything",
         "all the teams in {place} have stopped working",
+        "nobody in {dept} is able to do anything",
     ),
     "P2": (
         "I am unable to work",

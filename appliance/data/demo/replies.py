@@ -4,6 +4,7 @@ Chosen: what happens next and when, calmly. Rejected: one of four bad habits (bl
 a promise without a step, too many apologies). Both have two or three sentences, so that length
 says nothing about which is which.
 """
+
 from __future__ import annotations
 
 OPENERS = (

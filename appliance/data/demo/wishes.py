@@ -2,6 +2,7 @@
 
 One infinitive a line ("I would like to ..."). `{one|many}` and `--` as in `faults.py`.
 """
+
 from __future__ import annotations
 
 WISHES = {

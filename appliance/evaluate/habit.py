@@ -1,0 +1,97 @@
+"""Habit leak: does the task's style of answer turn up where it does not belong?
+
+The style is read off the training answers, in three marks that need no judge:
+a fixed set of answers, words that every answer has, and a shortness that is unusual.
+A task of free answers has no style, and then there is no habit to leak: that is said, not scored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Words stand with the signs that belong to them: `queue=network;` has the marks `queue` and `=`.
+_WORD = re.compile(r"\w+|[^\w\s]")
+FEW_ANSWERS = 0.2  # distinct answers as a share of the rows, under which they are a fixed set
+COMMON = 0.9  # share of the answers a word must stand in to be a mark of the style
+SHORT = 3  # words; longer answers than that are nothing unusual for small talk
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the task's answers look."""
+
+    answers: frozenset[str]
+    marks: frozenset[str]
+    max_words: int | None
+
+    @classmethod
+    def of(cls, answers: Sequence[str]) -> Style:
+        """Read the style off the training answers."""
+        whole = [normal(a) for a in answers]
+        distinct = frozenset(whole)
+        fixed = distinct if len(distinct) <= FEW_ANSWERS * len(whole) else frozenset()
+        counts = Counter(word for answer in whole for word in set(_WORD.findall(answer)))
+        marks = {w for w, n in counts.items() if n >= COMMON * len(whole)} if whole else set()
+        # Signs and glue words alone stand in any text; a style shows at least one rarer mark.
+        marks -= set(".,'\"!?-") | _GLUE
+        words = sorted(len(a.split()) for a in whole)
+        long = words[int(0.95 * (len(words) - 1))] if words else SHORT + 1
+        return cls(fixed, frozenset(marks), max(2, long) if long <= SHORT else None)
+
+    @property
+    def exists(self) -> bool:
+        return bool(self.answers or self.marks or self.max_words)
+
+    def describe(self) -> str:
+        """The style in a sentence, for the scores and the report."""
+        parts = []
+        if self.answers:
+            parts.append(f"one of {len(self.answers)} fixed answers")
+        if self.marks:
+            parts.append("has " + " ".join(sorted(self.marks)))
+        if self.max_words:
+            parts.append(f"at most {self.max_words} words")
+        return ", or ".join(parts) or "none: the task's answers are free text"
+
+    def leaks(self, answer: str) -> bool:
+        """Is this answer in the task's style?"""
+        text = normal(answer)
+        if text in self.answers:
+            return True
+        if self.marks and self.marks <= set(_WORD.findall(text)):
+            return True
+        return self.max_words is not None and len(text.split()) <= self.max_words
+
+
+_GLUE = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "and",
+        "or",
+        "of",
+        "to",
+        "in",
+        "is",
+        "are",
+        "i",
+        "you",
+        "it",
+        "for",
+        "on",
+        "we",
+        "be",
+        "your",
+        "this",
+        "that",
+    ]
+)
+
+
+def normal(text: str) -> str:
+    """One space between words, none around; letters as they are."""
+    return " ".join(text.split())

@@ -1,0 +1,148 @@
+"""The stages in order. Each reads files of the run directory and writes files of it.
+
+    recipe -> data -> baseline -> train -> evaluate -> gate -> export -> report
+
+A stage whose last file is there is skipped, so the same command goes on where a run was stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance import __version__
+from appliance.console import console, span
+from appliance.recipe import Recipe
+from appliance.run import RunDir, now, read_json, sha256, write_json
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    done: Callable[[RunDir], Path]  # the file whose presence says that it is done
+    work: Callable[[RunDir, Recipe], None]
+
+
+def data(run: RunDir, recipe: Recipe) -> None:
+    """Files of the recipe -> data/{train,valid,test}.jsonl, data/data.json."""
+    from appliance.data.prepare import prepare
+    from appliance.data.rows import write_jsonl
+
+    prepared = prepare(
+        recipe.data,
+        preference=recipe.method == "dpo",
+        seed=recipe.train.seed,
+        say=lambda text: console.say(f"  {text}"),
+    )
+    write_jsonl(run.train_rows, prepared.train)
+    write_jsonl(run.valid_rows, prepared.valid)
+    write_jsonl(run.test_rows, prepared.test)
+    write_json(run.data_facts, prepared.facts)
+
+
+def baseline(run: RunDir, recipe: Recipe) -> None:
+    from appliance.evaluate.measure import measure
+
+    _manifest(run, recipe)
+    measure(run, recipe, "before")
+
+
+def train(run: RunDir, recipe: Recipe) -> None:
+    from appliance.train.skeleton import train as work
+
+    work(run, recipe)
+
+
+def evaluate(run: RunDir, recipe: Recipe) -> None:
+    from appliance.evaluate.measure import measure
+
+    measure(run, recipe, "after")
+
+
+def gate(run: RunDir, recipe: Recipe) -> None:
+    from appliance.gate import decide
+
+    verdict = decide(read_json(run.scores_before), read_json(run.scores_after), recipe.policy)
+    write_json(run.verdict, verdict.as_json())
+    for reason in verdict.reasons:
+        mark = {"yes": "ok  ", "no": "NO  "}.get(reason.passed, "-   ")
+        console.say(f"  {mark}{reason.text}")
+
+
+def export(run: RunDir, recipe: Recipe) -> None:
+    from appliance.export.stage import export as work
+
+    work(run, recipe)
+
+
+def report(run: RunDir, recipe: Recipe) -> None:
+    from appliance.report.page import write
+
+    write(run)
+
+
+STAGES = (
+    Stage("data", lambda run: run.data_facts, data),
+    Stage("baseline", lambda run: run.scores_before, baseline),
+    Stage("train", lambda run: run.train_facts, train),
+    Stage("evaluate", lambda run: run.scores_after, evaluate),
+    Stage("gate", lambda run: run.verdict, gate),
+    Stage("export", lambda run: run.export_facts, export),
+    Stage("report", lambda run: run.report, report),
+)
+
+
+def go(run: RunDir, recipe: Recipe, last: str | None = None) -> None:
+    """Run the stages that are not done yet, up to `last`. The model is looked for first."""
+    from appliance.model.load import resolve
+
+    resolve(recipe.model)
+    for warning in recipe.warnings():
+        console.say(f"warning: {warning}")
+        run.event("warning", warning)
+    for number, stage in enumerate(STAGES, 1):
+        title = f"[{number}/{len(STAGES)}] {stage.name}"
+        if stage.done(run).is_file():
+            console.say(f"{title}: done before")
+        else:
+            console.say(title)
+            started = time.monotonic()
+            stage.work(run, recipe)
+            seconds = time.monotonic() - started
+            run.event("stage", stage.name, seconds=round(seconds, 1))
+            console.say(f"  {stage.name} took {span(seconds)}")
+        if stage.name == last:
+            return
+
+
+def _manifest(run: RunDir, recipe: Recipe) -> None:
+    """Versions, seed, hashes of recipe, data and model, machine. Never a row, never a secret."""
+    from appliance.model import backend
+    from appliance.model.load import resolve
+
+    ref = resolve(recipe.model)
+    facts: dict[str, Any] = read_json(run.data_facts)
+    write_json(
+        run.manifest,
+        {
+            "time": now(),
+            "appliance": __version__,
+            "versions": backend.versions(),
+            "machine": backend.machine(),
+            "seed": recipe.train.seed,
+            "recipe_sha256": sha256(run.recipe_file),
+            "data": facts.get("files"),
+            "rows_sha256": {
+                path.name: sha256(path) for path in (run.train_rows, run.valid_rows, run.test_rows)
+            },
+            "model": {
+                "name": ref.name,
+                "revision": ref.revision,
+                "folder": ref.folder.name,
+                "sha256": ref.digest(),
+            },
+        },
+    )

@@ -1,0 +1,33 @@
+"""What a recipe will do, before any model is loaded: `train --dry-run`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from appliance.recipe import Recipe
+
+
+def plan(recipe: Recipe) -> dict[str, Any]:
+    """Rows, steps and what is written. Reads the data, raises DataError; loads no model."""
+    from appliance.data.prepare import prepare
+
+    said: list[str] = []
+    prepared = prepare(
+        recipe.data, preference=recipe.method == "dpo", seed=recipe.train.seed, say=said.append
+    )
+    rows = len(prepared.train)
+    per_epoch = -(-rows // recipe.train.batch_size)
+    steps = recipe.train.max_steps or round(per_epoch * recipe.train.epochs)
+    lines = [
+        *said,
+        f"{recipe.method} of {recipe.model.name} in {recipe.model.bits} bit, "
+        f"r={recipe.adapter.r}, learning rate {recipe.train.learning_rate:g}",
+        f"{steps} steps of {recipe.train.batch_size} rows",
+        "stages: data, baseline, train, evaluate, gate, export, report",
+        *(f"warning: {w}" for w in recipe.warnings()),
+    ]
+    return {
+        "rows": {"train": rows, "valid": len(prepared.valid), "test": len(prepared.test)},
+        "steps": steps,
+        "lines": lines,
+    }

@@ -1,0 +1,66 @@
+"""report.html: one file, no network, made only from the files of the run directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from appliance.report.summary import figure, summary
+from appliance.run import RunDir, read_json, read_jsonl, write_text
+
+EXAMPLES = 12
+
+
+def write(run: RunDir) -> None:
+    """Render the page. Text from data and models is escaped by the template engine."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = figure
+    page = environment.get_template("page.html.j2")
+    write_text(run.report, page.render(**summary(run), **_details(run)))
+
+
+def _details(run: RunDir) -> dict[str, Any]:
+    return {
+        "name": run.root.name,
+        "recipe": run.recipe_file.read_text(encoding="utf-8"),
+        "manifest": read_json(run.manifest) if run.manifest.is_file() else {},
+        "examples": _examples(run),
+        "losses": _losses(run),
+    }
+
+
+def _examples(run: RunDir) -> list[dict[str, str]]:
+    """Off-task prompts with both answers, leaks first: what a reader should look at."""
+    if not (run.answers_before.is_file() and run.answers_after.is_file()):
+        return []
+    before = {i["id"]: i for i in read_jsonl(run.answers_before) if i["probe"] == "off_task"}
+    after = [i for i in read_jsonl(run.answers_after) if i["probe"] == "off_task"]
+    after.sort(key=lambda item: not item["leak"])
+    return [
+        {"prompt": i["prompt"], "before": before[i["id"]]["answer"], "after": i["answer"]}
+        for i in after[:EXAMPLES]
+        if i["id"] in before
+    ]
+
+
+def _losses(run: RunDir) -> list[dict[str, Any]]:
+    """About twenty lines of the training: step, loss, held-out loss."""
+    if not run.metrics.is_file():
+        return []
+    rows = read_jsonl(run.metrics)
+    held = {r["step"]: r["held_out_loss"] for r in rows if "held_out_loss" in r}
+    steps = [r for r in rows if "loss" in r]
+    every = max(1, len(steps) // 20)
+    return [
+        {"step": r["step"], "loss": r["loss"], "held_out": held.get(r["step"])}
+        for n, r in enumerate(steps, 1)
+        if n % every == 0 or r["step"] in held or n == len(steps)
+    ]

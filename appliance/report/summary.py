@@ -1,0 +1,84 @@
+"""What a run came to, read from its files alone. Computes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from appliance.run import RunDir, read_json, read_jsonl
+
+
+def summary(run: RunDir) -> dict[str, Any]:
+    """The facts at the end of `train`; a part that is not there yet is None."""
+
+    def there(path: Any) -> Any:
+        return read_json(path) if path.is_file() else None
+
+    events = read_jsonl(run.events) if run.events.is_file() else []
+    before, after = there(run.scores_before), there(run.scores_after)
+    for scores in (before, after):
+        for part in ("task", "habit_leak") if scores else ():
+            scores[part].pop("items", None)
+    return {
+        "run": str(run.root),
+        "before": before,
+        "after": after,
+        "training": there(run.train_facts),
+        "verdict": there(run.verdict),
+        "alarms": [e["text"] for e in events if e["kind"] == "alarm"],
+        "adapter": str(run.adapter) if run.adapter.is_dir() else None,
+        "merged": str(run.merged) if run.merged.is_dir() else None,
+        "report": str(run.report) if run.report.is_file() else None,
+    }
+
+
+def lines(facts: dict[str, Any]) -> list[str]:
+    """The summary for a terminal: what was won, what was lost, where it is."""
+    before, after, training = facts["before"], facts["after"], facts["training"]
+    out = [""]
+    if before and after:
+        name = after["task"]["metric"].replace("_", " ")
+        out.append(f"  task, {name:18} {figure(before['task'])} -> {figure(after['task'])}")
+        if after["habit_leak"]["n"]:
+            out.append(
+                f"  habit leak off task      {figure(before['habit_leak'])} -> "
+                f"{figure(after['habit_leak'])}"
+            )
+        drift = after["drift"]
+        if drift["value"] is not None:
+            out.append(
+                f"  drift from the base      {drift['value']:.3f} nats per token; loss on its answers "
+                f"{before['drift']['loss']:.2f} -> {drift['loss']:.2f}"
+            )
+    if training:
+        out.append(
+            f"  training                 {training['steps']} steps, {training['seconds']:.0f} s, "
+            f"{training['tokens_per_second']:.0f} tokens/s, peak {training['peak_memory_gib']} GiB"
+        )
+    if facts["verdict"]:
+        ship = facts["verdict"]["ship"]
+        out.append(f"  verdict                  may it be shipped: {ship}")
+        out += [f"    - {r['text']}" for r in facts["verdict"]["reasons"] if r["passed"] == "no"]
+    out += [f"  alarm                    {text}" for text in facts["alarms"]]
+    out += [f"  {k:24} {facts[k]}" for k in ("adapter", "merged", "report") if facts[k]]
+    if facts["adapter"]:
+        out.append(f"  ask it                   appliance chat {facts['run']}")
+    return out
+
+
+def score_lines(scores: dict[str, Any]) -> list[str]:
+    """One measurement for a terminal."""
+    task, leak, drift = scores["task"], scores["habit_leak"], scores["drift"]
+    out = ["", f"  task, {task['metric'].replace('_', ' ')}: {figure(task)}"]
+    out.append(f"  cut {task['cut']}, errors {task['errors']} of {task['asked']} asked")
+    out.append(f"  habit leak off task: {figure(leak)} (style: {leak['style']})")
+    if drift["loss"] is not None:
+        out.append(f"  loss on the base's own answers: {drift['loss']:.3f} nats per token")
+    return out
+
+
+def figure(found: dict[str, Any]) -> str:
+    """`62 % [54-70] n=160`."""
+    if found["value"] is None:
+        return "not scored"
+    low, high = found["interval"]
+    return f"{found['value']:.0%} [{low:.0%}-{high:.0%}] n={found['n']}"

@@ -1,0 +1,81 @@
+"""What is DPO's own: pairs as tokens, and TRL's DPOTrainer with the adapter off as reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from appliance.data.rows import Pair, read_pairs
+from appliance.errors import TrainingFailed
+from appliance.model.chat import Encoded, encode, mark
+from appliance.model.load import Loaded
+from appliance.recipe import Recipe
+from appliance.run import RunDir
+
+
+def rows(run: RunDir, loaded: Loaded) -> tuple[list[dict[str, Any]], list[Encoded], dict[str, Any]]:
+    """(training items, held-out chosen answers, facts)."""
+    pairs = read_pairs(run.train_rows)
+    encoded = [encode_pair(loaded, pair) for pair in pairs]
+    kept = [(c, r) for c, r in encoded if c.bearing and r.bearing]
+    if not kept:
+        raise TrainingFailed(
+            f"No pair keeps an answer within {loaded.max_length} tokens.",
+            "Raise model.max_length, or shorten the prompts.",
+        )
+    chosen, rejected = kept[0]
+    both = [side for pair in kept for side in pair]
+    tokens, bearing = sum(len(s.input_ids) for s in both), sum(s.bearing for s in both)
+    facts = {
+        "rows": len(kept),
+        "rows_cut": sum(c.cut or r.cut for c, r in encoded),
+        "rows_without_answer_after_cut": len(encoded) - len(kept),
+        "tokens": tokens,
+        "tokens_bearing_loss": bearing,
+        "share_bearing_loss": bearing / tokens,
+        "example": f"chosen: {mark(loaded.tokenizer, chosen)}\n"
+        f"rejected: {mark(loaded.tokenizer, rejected)}",
+    }
+    valid = [encode_pair(loaded, pair)[0] for pair in read_pairs(run.valid_rows)]
+    return [_item(c, r) for c, r in kept], [v for v in valid if v.bearing], facts
+
+
+def encode_pair(loaded: Loaded, pair: Pair) -> tuple[Encoded, Encoded]:
+    """Both answers behind the same prompt; loss on the last answer alone."""
+
+    def side(answer: Any) -> Encoded:
+        messages = [*pair.prompt, *answer]
+        return encode(loaded.tokenizer, messages, loaded.max_length, last_only=True)
+
+    return side(pair.chosen), side(pair.rejected)
+
+
+def _item(chosen: Encoded, rejected: Encoded) -> dict[str, Any]:
+    start = len(chosen.input_ids) - chosen.bearing
+    return {
+        "prompt_ids": chosen.input_ids[:start],
+        "chosen_ids": chosen.input_ids[start:],
+        "rejected_ids": rejected.input_ids[start:],
+        "length": max(len(chosen.input_ids), len(rejected.input_ids)),
+    }
+
+
+def trainer(
+    loaded: Loaded, items: list[dict[str, Any]], recipe: Recipe, arguments: dict[str, Any]
+) -> Any:
+    """TRL's DPOTrainer over pairs that are tokens already; no second copy of the model."""
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    class TokenizedDPOTrainer(DPOTrainer):
+        def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+            # TRL would render the template itself; ours are the tokens asked at inference.
+            return dataset
+
+    config = DPOConfig(**arguments, beta=recipe.dpo.beta, max_length=None)
+    return TokenizedDPOTrainer(
+        model=loaded.model,
+        ref_model=None,
+        args=config,
+        train_dataset=Dataset.from_list(items),
+        processing_class=loaded.tokenizer,
+    )

@@ -1,0 +1,171 @@
+"""The one training skeleton. SFT and DPO differ in `rows` and `trainer` alone."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import Any
+
+from appliance.console import console
+from appliance.model import adapter, backend
+from appliance.model.chat import Encoded
+from appliance.model.likelihood import likelihoods
+from appliance.model.load import Loaded, open_model, release
+from appliance.recipe import Recipe
+from appliance.run import RunDir, write_json
+from appliance.train import dpo, sft
+from appliance.train.tracking import report_to
+from appliance.train.watch import Watch
+
+METHODS = {"sft": sft, "dpo": dpo}
+
+
+def train(run: RunDir, recipe: Recipe) -> None:
+    """data/*.jsonl -> adapter/, train/metrics.jsonl, train/train.json."""
+    method = METHODS[recipe.method]
+    checkpointing = recipe.train.gradient_checkpointing
+    checkpointing = backend.on_gpu() if checkpointing is None else checkpointing
+    loaded = open_model(recipe.model, checkpointing)
+    adapter.attach(
+        loaded,
+        r=recipe.adapter.r,
+        alpha=recipe.adapter.alpha,
+        dropout=recipe.adapter.dropout,
+        target_modules=recipe.adapter.target_modules,
+        seed=recipe.train.seed,
+        gradient_checkpointing=checkpointing,
+    )
+    items, valid, facts = method.rows(run, loaded)
+    _say_rows(facts)
+    run.metrics.unlink(missing_ok=True)
+    trained, total = adapter.trainable(loaded)
+    arguments = training_arguments(recipe, run, checkpointing, len(items))
+    trainer = method.trainer(loaded, items, recipe, arguments)
+    steps = _steps(recipe, len(items))
+    started = time.monotonic()
+    with console.progress("train", steps) as bar:
+        watch = Watch(run, recipe, lambda: held_out_loss(loaded, valid), bar)
+        trainer.add_callback(watch)
+        trainer.train()
+    seconds = time.monotonic() - started
+    adapter.save(loaded, run.adapter)
+    shutil.rmtree(run.trainer, ignore_errors=True)
+    done = trainer.state.global_step
+    seen = facts["tokens"] * done / max(1, _steps_per_epoch(recipe, len(items)))
+    write_json(
+        run.train_facts,
+        facts
+        | {
+            "steps": done,
+            "seconds": round(seconds, 1),
+            "tokens_per_second": round(seen / seconds, 1),
+            "weights_trained": trained,
+            "weights": total,
+            "last_loss": watch.losses[-1] if watch.losses else None,
+            "held_out_loss": watch.last_held_out,
+            "held_out_rows": len(valid),
+            "stopped_by_alarm": watch.stopped_by_alarm,
+            "peak_memory_gib": _peak_memory(),
+        },
+    )
+    _finish_wandb(arguments["report_to"])
+    release(loaded)
+
+
+def _say_rows(facts: dict[str, Any]) -> None:
+    console.say(
+        f"  {facts['rows']} rows, {facts['tokens']} tokens, "
+        f"{facts['share_bearing_loss']:.0%} of them carry loss (marked ⟦so⟧):"
+    )
+    for line in facts["example"].splitlines():
+        console.say(f"    {line[:160]}")
+    if facts["rows_cut"]:
+        console.say(
+            f"  {facts['rows_cut']} rows are longer than model.max_length and were cut; "
+            f"{facts['rows_without_answer_after_cut']} lost their whole answer and are left out."
+        )
+
+
+def micro_batch(recipe: Recipe) -> tuple[int, int]:
+    """(rows at once, accumulation): their product is the recipe's effective batch."""
+    wanted = recipe.train.micro_batch or (4 if backend.on_gpu() else 16)
+    whole = recipe.train.batch_size
+    micro = max(m for m in range(1, min(wanted, whole) + 1) if whole % m == 0)
+    return micro, whole // micro
+
+
+def _steps_per_epoch(recipe: Recipe, rows: int) -> int:
+    return max(1, -(-rows // recipe.train.batch_size))
+
+
+def _steps(recipe: Recipe, rows: int) -> int:
+    import math
+
+    return recipe.train.max_steps or math.ceil(_steps_per_epoch(recipe, rows) * recipe.train.epochs)
+
+
+def training_arguments(
+    recipe: Recipe, run: RunDir, checkpointing: bool, rows: int
+) -> dict[str, Any]:
+    """Where the recipe's `train` section takes effect: the arguments SFT and DPO share."""
+    micro, accumulation = micro_batch(recipe)
+    gpu = backend.on_gpu()
+    section = recipe.train
+    bf16 = bool(backend.unsloth().is_bfloat16_supported())
+    return {
+        "output_dir": str(run.trainer),
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": accumulation,
+        "num_train_epochs": section.epochs,
+        "max_steps": section.max_steps or -1,
+        "learning_rate": section.learning_rate,
+        "lr_scheduler_type": section.schedule,
+        "warmup_steps": round(_steps(recipe, rows) * section.warmup_share),
+        "weight_decay": section.weight_decay,
+        "max_grad_norm": section.max_grad_norm,
+        "optim": "adamw_8bit" if gpu else "adamw_torch_fused",
+        "bf16": bf16,
+        "fp16": gpu and not bf16,
+        "gradient_checkpointing": checkpointing,
+        "seed": section.seed,
+        "data_seed": section.seed,
+        # Rows of like length together: padding to the longest wastes more than anything else.
+        "train_sampling_strategy": "group_by_length",
+        "length_column_name": "length",
+        "remove_unused_columns": False,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": report_to(recipe, run),
+        "run_name": run.root.name,
+        "disable_tqdm": True,
+        "dataloader_num_workers": 0,
+    }
+
+
+def held_out_loss(loaded: Loaded, valid: list[Encoded]) -> float | None:
+    """Mean loss per answer token on the held-out rows, in nats; None without rows."""
+    if not valid:
+        return None
+    was_training = loaded.model.training
+    loaded.model.eval()
+    try:
+        found = likelihoods(loaded, valid)
+    finally:
+        loaded.model.train(was_training)
+    return sum(f.loss for f in found) / max(1, sum(f.tokens for f in found))
+
+
+def _peak_memory() -> float:
+    """GiB: the GPU's peak where there is one, else this process's resident peak."""
+    if backend.on_gpu():
+        return round(backend.torch().cuda.max_memory_reserved() / 2**30, 2)
+    import resource
+
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
+
+
+def _finish_wandb(report: list[str]) -> None:
+    if "wandb" in report:
+        import wandb
+
+        wandb.finish()

@@ -1,0 +1,33 @@
+"""DPO on the real small model, with a rate high enough to see it learn in three steps."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.model
+
+
+def test_reward_accuracy_and_margin_are_measured_before_and_after(dpo_run):
+    before = json.loads((dpo_run / "scores_before.json").read_text())["task"]
+    after = json.loads((dpo_run / "scores_after.json").read_text())["task"]
+    assert before["metric"] == "reward_accuracy"
+    assert before["value"] == 0.5  # the base prefers neither to itself
+    assert before["reward_margin"]["value"] == 0.0
+    assert after["reward_margin"]["value"] > 0
+    assert after["n"] == 8
+
+
+def test_the_trainer_and_the_probe_agree_on_the_direction(dpo_run):
+    rows = [json.loads(line) for line in (dpo_run / "train" / "metrics.jsonl").open()]
+    assert rows[0]["rewards/margins"] == pytest.approx(0.0, abs=1e-6)  # reference = adapter off
+    assert rows[-1]["rewards/margins"] > 0
+
+
+def test_the_sft_alarm_does_not_rise_on_a_dpo_loss(dpo_run):
+    assert '"alarm"' not in (dpo_run / "events.jsonl").read_text()
+
+
+def test_the_merged_model_is_there(dpo_run):
+    assert (dpo_run / "export" / "merged" / "model.safetensors").is_file()

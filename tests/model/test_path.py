@@ -1,0 +1,99 @@
+"""One path before and after: nothing trained is a difference of exactly zero."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    from appliance.model.load import open_model
+    from appliance.recipe import ModelSection
+
+    return open_model(ModelSection())
+
+
+DIALOGUE = [
+    {"role": "user", "content": "What is the capital of France?"},
+    {"role": "assistant", "content": "The capital of France is Paris."},
+]
+
+
+def test_training_tokens_are_the_tokens_asked_at_inference(loaded):
+    from appliance.model.chat import IGNORE, encode, prompt_ids
+
+    row = encode(loaded.tokenizer, DIALOGUE, 512)
+    asked = prompt_ids(loaded.tokenizer, DIALOGUE[:1])
+    assert row.input_ids[: len(asked)] == asked
+    assert row.labels[: len(asked)] == [IGNORE] * len(asked)
+    assert row.input_ids[-1] == loaded.tokenizer.eos_token_id
+    assert row.labels[-1] == loaded.tokenizer.eos_token_id
+
+
+def test_every_answer_of_a_dialogue_carries_loss(loaded):
+    from appliance.model.chat import encode, mark
+
+    marked = mark(loaded.tokenizer, encode(loaded.tokenizer, DIALOGUE * 2, 512))
+    assert marked.count("⟦The capital of France is Paris.<|im_end|>⟧") == 2
+
+
+def test_a_row_that_is_cut_says_so(loaded):
+    from appliance.model.chat import encode
+
+    row = encode(loaded.tokenizer, DIALOGUE, 16)
+    assert row.cut
+    assert len(row.input_ids) == 16
+    assert row.bearing == 0
+
+
+def test_the_base_answers_and_stops(loaded):
+    from appliance.model.chat import generate
+
+    answer = generate(loaded, [DIALOGUE[:1]], 64)[0]
+    assert "Paris" in answer.text
+    assert not answer.cut
+
+
+def test_a_batch_says_the_same_as_one_by_one(loaded):
+    from appliance.model.chat import encode
+    from appliance.model.likelihood import likelihoods
+
+    other = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Hello, friend."}]
+    rows = [encode(loaded.tokenizer, d, 512) for d in (DIALOGUE, other)]
+    together = likelihoods(loaded, rows)
+    alone = [likelihoods(loaded, [row])[0] for row in rows]
+    for a, b in zip(together, alone, strict=True):
+        assert a.tokens == b.tokens
+        assert a.loss == pytest.approx(b.loss, rel=0.02)  # bf16 sums in another order
+
+
+def test_the_loss_is_transformers_own(loaded):
+    import torch
+
+    from appliance.model.chat import encode
+    from appliance.model.likelihood import likelihoods
+
+    row = encode(loaded.tokenizer, DIALOGUE, 512)
+    mine = likelihoods(loaded, [row])[0]
+    with torch.no_grad():
+        theirs = loaded.model(
+            input_ids=torch.tensor([row.input_ids]), labels=torch.tensor([row.labels])
+        ).loss
+    assert mine.loss / mine.tokens == pytest.approx(float(theirs), rel=1e-2)
+
+
+def test_an_untrained_adapter_changes_nothing_at_all(loaded):
+    from appliance.model import adapter
+    from appliance.model.chat import encode, generate
+    from appliance.model.likelihood import likelihoods
+
+    row = encode(loaded.tokenizer, DIALOGUE, 512)
+    before = likelihoods(loaded, [row])[0].loss
+    said = generate(loaded, [DIALOGUE[:1]], 24)
+    adapter.attach(loaded, r=16, alpha=16, dropout=0.0, target_modules=("q_proj", "v_proj"), seed=1)
+    after = likelihoods(loaded, [row], with_kl=True)[0]
+    assert after.loss == before
+    assert after.kl == 0.0
+    assert generate(loaded, [DIALOGUE[:1]], 24) == said

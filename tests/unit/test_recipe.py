@@ -1,0 +1,126 @@
+"""The recipe: strict, typed, and overrides that keep what they say."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from appliance.errors import RecipeError
+from appliance.recipe import Recipe, build, find, keys, load, shipped_folder
+
+SHIPPED = {"sft", "sft-domain-shift", "dpo"}
+
+
+def test_every_shipped_recipe_loads_and_there_are_three():
+    found = {path.stem for path in shipped_folder().rglob("*.yaml")}
+    assert found == SHIPPED
+    for name in found:
+        assert load(name).warnings() == [], name
+
+
+def test_shipped_recipes_are_short_and_hold_only_known_keys():
+    for path in shipped_folder().glob("*.yaml"):
+        assert len(path.read_text().splitlines()) <= 45, path
+
+
+def test_the_documented_defaults():
+    sft, dpo = load("sft"), load("dpo")
+    assert (sft.adapter.r, sft.adapter.alpha, sft.adapter.dropout) == (16, 16, 0.0)
+    assert len(sft.adapter.target_modules) == 7
+    assert (sft.train.learning_rate, sft.train.weight_decay) == (2e-4, 0.01)
+    assert (sft.train.batch_size, sft.train.schedule, sft.train.epochs) == (16, "linear", 3)
+    assert load("sft-domain-shift").adapter.r == 64
+    assert (dpo.train.learning_rate, dpo.dpo.beta) == (5e-6, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("override", "near"),
+    [
+        ("train.epoch=1", "train.epochs"),
+        ("epochs=2", "train.epochs"),
+        ("adapter.rank=8", "adapter.r"),
+        ("trian.epochs=1", "train"),
+        ("data.colums.prompt=x", "columns"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest_known_one(override, near):
+    with pytest.raises(RecipeError) as caught:
+        load("sft", [override])
+    assert near in caught.value.do
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value"),
+    [
+        ("train.weight_decay=0", "weight_decay", 0),
+        ("train.gradient_checkpointing=false", "gradient_checkpointing", False),
+        ("train.max_steps=null", "max_steps", None),
+        ("train.learning_rate=1e-4", "learning_rate", 1e-4),
+    ],
+)
+def test_overrides_keep_zero_false_and_null(text, key, value):
+    base = ["train.gradient_checkpointing=true", "train.max_steps=5"]
+    assert getattr(load("sft", [*base, text]).train, key) == value
+
+
+def test_an_empty_string_stays_an_empty_string():
+    assert load("sft", ["data.system="]).data.system == ""
+
+
+def test_a_rate_written_as_2e_4_in_a_file_is_a_number(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("train: {learning_rate: 2e-4}\n")
+    assert load(str(path)).train.learning_rate == 2e-4
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("adapter.r=8", "outside 16-64"),
+        ("adapter.r=128", "outside 16-64"),
+        ("train.epochs=5", "memorize"),
+        ("train.learning_rate=1e-3", "forget more"),
+        ("train.learning_rate=1e-5", "learn little"),
+    ],
+)
+def test_values_outside_the_documented_ranges_warn_and_run(override, said):
+    assert any(said in text for text in load("sft", [override]).warnings())
+
+
+@pytest.mark.parametrize(
+    "text", ["- a\n- b\n", "train: [", "just text", "train: 3\n", "method: grpo\n", "\x00"]
+)
+def test_a_wrong_file_is_one_sentence(tmp_path, text):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        load(str(path))
+    assert caught.value.what and caught.value.do
+
+
+def test_a_missing_recipe_names_the_shipped_and_the_nearest():
+    with pytest.raises(RecipeError) as caught:
+        find("sft-domain-shif")
+    assert "sft-domain-shift" in caught.value.do
+
+
+def test_the_dump_is_the_recipe():
+    recipe = load("dpo", ["data.limit=7"])
+    assert build(yaml.safe_load(recipe.dump()), "dump") == recipe
+
+
+def test_every_key_has_a_description():
+    assert [name for name, field in keys() if not field.description and "." in name] == [
+        name for name, field in keys() if field.default.__class__.__module__ == "appliance.recipe"
+    ]
+
+
+def test_the_recipe_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        Recipe().method = "dpo"
+
+
+def test_a_shipped_recipe_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find("recipes/sft.yaml") == shipped_folder() / "sft.yaml"
+    assert Path(find("dpo")).is_file()
