@@ -322,7 +322,7 @@ def _lay(tree: dict[Any, Any], key: str, value: Any) -> None:
 
 
 def build(tree: Mapping[Any, Any], source: str) -> Recipe:
-    """Validate a tree of plain values. Raises RecipeError with the key and the nearest known one."""
+    """Validate plain values. Raises RecipeError with the key and the nearest known one."""
     try:
         # Through strings so that a YAML float such as 2e-4 (text in YAML 1.1) becomes a number.
         return Recipe.model_validate(tree)

@@ -210,16 +210,16 @@ def append_jsonl(path: Path, row: dict[str, Any]) -> None:
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Raises RunError naming the line when the file is missing or cut."""
-    number = 0
+    rows: list[dict[str, Any]] = []
     try:
-        rows = []
         with path.open(encoding="utf-8") as handle:
-            for number, line in enumerate(handle, 1):
+            for line in handle:
                 rows.append(json.loads(line))
         return rows
     except (OSError, ValueError) as error:
         raise RunError(
-            f"{path} is missing or damaged (line {number}).", "Run the stage that writes it again."
+            f"{path} is missing or damaged (line {len(rows) + 1}).",
+            "Run the stage that writes it again.",
         ) from error
 
 

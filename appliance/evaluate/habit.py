@@ -67,28 +67,7 @@ class Style:
 
 
 _GLUE = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "and",
-        "or",
-        "of",
-        "to",
-        "in",
-        "is",
-        "are",
-        "i",
-        "you",
-        "it",
-        "for",
-        "on",
-        "we",
-        "be",
-        "your",
-        "this",
-        "that",
-    ]
+    "a an and are be for i in is it of on or that the this to we you your".split()  # noqa: SIM905
 )
 
 

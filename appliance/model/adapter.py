@@ -28,7 +28,7 @@ def attach(
     seed: int,
     gradient_checkpointing: bool = False,
 ) -> None:
-    """Put a fresh adapter on (B = 0, so nothing changes yet). `loaded.model` becomes a PeftModel."""
+    """Put a fresh adapter on: B = 0, nothing changes yet. `loaded.model` becomes a PeftModel."""
     missing = _missing(loaded.model, target_modules)
     if missing:
         raise ModelError(

@@ -46,8 +46,8 @@ def lines(facts: dict[str, Any]) -> list[str]:
         drift = after["drift"]
         if drift["value"] is not None:
             out.append(
-                f"  drift from the base      {drift['value']:.3f} nats per token; loss on its answers "
-                f"{before['drift']['loss']:.2f} -> {drift['loss']:.2f}"
+                f"  drift from the base      {drift['value']:.3f} nats per token; "
+                f"loss on its answers {before['drift']['loss']:.2f} -> {drift['loss']:.2f}"
             )
     if training:
         out.append(

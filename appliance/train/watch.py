@@ -99,8 +99,15 @@ class Watch(TrainerCallback):
             f"{self.alarm.level:g} at step {state.global_step}: it may be memorizing.{held} A rule "
             "of thumb; the held-out loss decides."
         )
-        self.run.event("alarm", text, step=state.global_step, loss=smooth, name="loss_under",
-                       held_out_loss=self.last_held_out, action=self.recipe.alarm.action)  # fmt: skip
+        self.run.event(
+            "alarm",
+            text,
+            name="loss_under",
+            step=state.global_step,
+            loss=smooth,
+            held_out_loss=self.last_held_out,
+            action=self.recipe.alarm.action,
+        )
         console.say(f"  ALARM: {text}" + (" Training stops here." if stop else ""))
         _wandb_alert(text)
         if stop:

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "appliance"
 FLOORS = [
     {"errors"},
     {"console", "recipe", "run", "statistics"},
-    {"data", "gate", "report"},
+    {"data", "gate", "recipe_docs", "report"},
     {"model"},
     {"train", "evaluate", "export"},
     {"pipeline", "plan", "doctor", "talk"},

@@ -95,7 +95,7 @@ def test_a_wrong_file_is_one_sentence(tmp_path, text):
     path.write_text(text)
     with pytest.raises(RecipeError) as caught:
         load(str(path))
-    assert caught.value.what and caught.value.do
+    assert caught.value.do
 
 
 def test_a_missing_recipe_names_the_shipped_and_the_nearest():
@@ -124,3 +124,10 @@ def test_a_shipped_recipe_is_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find("recipes/sft.yaml") == shipped_folder() / "sft.yaml"
     assert Path(find("dpo")).is_file()
+
+
+def test_the_page_of_keys_is_what_the_schema_says():
+    from appliance.recipe_docs import page
+
+    docs = Path(__file__).parents[2] / "docs" / "recipes.md"
+    assert docs.read_text() == page(), "python -m appliance.recipe_docs > docs/recipes.md"
