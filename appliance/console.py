@@ -66,7 +66,7 @@ class Bar:
 
     def __init__(self, out: TextIO, what: str, total: int) -> None:
         self.out, self.what, self.total = out, what, total
-        self.done, self.note = 0, ""
+        self.done, self.written, self.note = 0, -1, ""
         self.started = self.shown = time.monotonic()
         self.live = out.isatty()
         self.every = 0.2 if self.live else 15.0
@@ -96,12 +96,14 @@ class Bar:
             self.out.write(f"\r\033[K  {bar} {self._line()}")
             self.out.flush()
         elif self.done:
+            self.written = self.done
             print(f"  {self._line()}", file=self.out, flush=True)
 
     def close(self) -> None:
         if self.live:
             self.out.write("\r\033[K")
-        print(f"  {self._line()}", file=self.out, flush=True)
+        if self.live or self.written != self.done:
+            print(f"  {self._line()}", file=self.out, flush=True)
 
 
 def span(seconds: float) -> str:

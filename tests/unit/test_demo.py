@@ -17,7 +17,9 @@ from appliance.data.demo.faults import FAULTS
 from appliance.data.demo.wishes import WISHES
 
 SUITES = Path(__file__).resolve().parents[2] / "appliance" / "evaluate" / "suites"
-ANSWER = re.compile(r"queue=(access|billing|hardware|network|shipping|software); priority=(P[123])")
+ANSWER = re.compile(
+    r"queue=(access|billing|hardware|network|shipping|software); blocked=(everyone|one|none)"
+)
 
 
 def load(path: Path) -> list[dict[str, Any]]:
@@ -71,9 +73,9 @@ def test_rows_are_many_unique_and_in_format(rows: list[dict[str, Any]], least: i
 
 
 @pytest.mark.parametrize("rows", [TRAIN, TEST], ids=["train", "test"])
-def test_queues_and_priorities_are_balanced(rows: list[dict[str, Any]]) -> None:
+def test_queues_and_who_is_blocked_are_balanced(rows: list[dict[str, Any]]) -> None:
     cells = Counter(row["messages"][1]["content"] for row in rows)
-    assert len(cells) == len(p.QUEUES) * len(p.PRIORITIES)
+    assert len(cells) == len(p.QUEUES) * len(p.BLOCKED)
     assert len(set(cells.values())) == 1
 
 
@@ -92,13 +94,18 @@ def test_no_test_ticket_is_a_training_ticket_or_nearly_one() -> None:
 
 
 def test_training_and_test_share_no_sentence_pattern() -> None:
-    train = {*p.PATTERNS["P1"], *p.PATTERNS["P2"], *p.HARMLESS, *p.QUESTIONS}
-    test = {*p.TEST_PATTERNS["P1"], *p.TEST_PATTERNS["P2"], *p.TEST_HARMLESS, *p.TEST_QUESTIONS}
+    train = {*p.PATTERNS["everyone"], *p.PATTERNS["one"], *p.HARMLESS, *p.QUESTIONS}
+    test = {
+        *p.TEST_PATTERNS["everyone"],
+        *p.TEST_PATTERNS["one"],
+        *p.TEST_HARMLESS,
+        *p.TEST_QUESTIONS,
+    }
     assert not train & test
     assert not {*p.GREETINGS, *p.CLOSINGS} & {*p.TEST_GREETINGS, *p.TEST_CLOSINGS}
-    assert min(len(p.PATTERNS["P1"]), len(p.PATTERNS["P2"])) >= 14
+    assert min(len(p.PATTERNS["everyone"]), len(p.PATTERNS["one"])) >= 14
     assert len(p.HARMLESS) + len(p.QUESTIONS) >= 14
-    assert all(len(p.IMPACTS[priority]) >= 10 for priority in p.PRIORITIES)
+    assert all(len(p.IMPACTS[blocked]) >= 10 for blocked in p.BLOCKED)
 
 
 @pytest.mark.parametrize("queue", p.QUEUES)
@@ -150,6 +157,6 @@ def test_off_task_prompts_are_far_from_the_demo_task() -> None:
         mine = make.words_of(row["prompt"])
         assert max(make.overlap(mine, other) for other in demo) < 0.4, row
         assert not re.search(
-            r"\b(tickets?|passwords?|invoices?|vpn|wi-fi|laptop|parcel|refund|bank|queue|priority)\b",
+            r"\b(tickets?|passwords?|invoices?|vpn|wi-fi|laptop|parcel|refund|bank|queue|blocked)\b",
             row["prompt"].lower(),
         ), row

@@ -1,7 +1,7 @@
 """What is broken in the tickets of the demo task, queue by queue.
 
 One clause a line, so that each fits every sentence pattern. `{one|many}` is the wording for one
-person and for many. No line says how bad the matter is: only the impact does, or the priority
+person and for many. No line says how bad the matter is: only the impact does, or who is blocked
 could be learned from the problem. Lines after `--` appear in the test file alone.
 """
 

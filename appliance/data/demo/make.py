@@ -23,7 +23,7 @@ from appliance.data.demo.wishes import WISHES
 
 HERE = Path(__file__).resolve().parent
 SEED = 20261105
-# Rows in each of the 18 cells (6 queues x 3 priorities): 648, 162 and 234 in all.
+# Rows in each of the 18 cells (6 queues x 3 extents): 648, 162 and 234 in all.
 TRAIN_PER_CELL, TEST_PER_CELL, PAIRS_PER_CELL = 36, 9, 13
 MIN_WORDS, MAX_WORDS = 12, 40
 REPLY_MIN, REPLY_MAX = 12, 35
@@ -38,7 +38,7 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Ticket:
     queue: str
-    priority: str
+    blocked: str
     text: str
     is_wish: bool
 
@@ -66,8 +66,8 @@ def overlap(a: frozenset[str], b: frozenset[str]) -> float:
     return len(a & b) / len(a | b)
 
 
-def answer(queue: str, priority: str) -> str:
-    return f"queue={queue}; priority={priority}"
+def answer(queue: str, blocked: str) -> str:
+    return f"queue={queue}; blocked={blocked}"
 
 
 def polish(text: str) -> str:
@@ -130,16 +130,16 @@ class TicketWriter:
             "floor": str(rng.randrange(2, 9)),
         }
 
-    def _pattern(self, priority: str) -> str:
-        if priority != "P3":
-            return self._draw(f"{priority} pattern", self.trouble[priority])
+    def _pattern(self, blocked: str) -> str:
+        if blocked != "none":
+            return self._draw(f"{blocked} pattern", self.trouble[blocked])
         if self.rng.random() < 0.4:
             return self._draw("harmless", self.harmless)
         return self._draw("question", self.questions)
 
-    def write(self, queue: str, priority: str) -> Ticket:
+    def write(self, queue: str, blocked: str) -> Ticket:
         rng = self.rng
-        text = self._pattern(priority)
+        text = self._pattern(blocked)
         # Only what the pattern uses is drawn, or the decks would run unevenly.
         if "{fault}" in text:
             fault = self._phrase(f"{queue} fault", *p.phrases(FAULTS, queue))
@@ -149,7 +149,7 @@ class TicketWriter:
             wish = self._phrase(f"{queue} wish", *p.phrases(WISHES, queue))
             text = text.replace("{wish}", wish)
         if "{impact}" in text:
-            kind = "wish" if is_wish else priority
+            kind = "wish" if is_wish else blocked
             known, new = p.IMPACTS[kind], p.TEST_IMPACTS[kind]
             text = text.replace("{impact}", self._phrase(f"{kind} impact", known, new))
         if rng.random() < 0.35:
@@ -157,12 +157,12 @@ class TicketWriter:
         # Who has named himself does not sign.
         if rng.random() < 0.25 and "{person} here" not in text:
             text = f"{text} {rng.choice(self.closings)}"
-        many = priority == "P1" or (priority == "P3" and rng.random() < 0.4)
+        many = blocked == "everyone" or (blocked == "none" and rng.random() < 0.4)
         text = re.sub(r"\{([^{}|]*)\|([^{}|]*)\}", r"\2" if many else r"\1", text)
         text = polish(text.format(**self._slots()))
         if rng.random() < 0.04:
             text = text.replace(*rng.choice(TYPOS))
-        return Ticket(queue, priority, text, is_wish)
+        return Ticket(queue, blocked, text, is_wish)
 
 
 def until(make: Callable[[], T], good: Callable[[T], bool]) -> T:
@@ -189,8 +189,8 @@ def tickets(
     rows = []
     for _ in range(per_cell):
         for queue in p.QUEUES:
-            for priority in p.PRIORITIES:
-                ticket = until(partial(writer.write, queue, priority), good)
+            for blocked in p.BLOCKED:
+                ticket = until(partial(writer.write, queue, blocked), good)
                 taken.add(ticket.text)
                 rows.append(ticket)
     writer.rng.shuffle(rows)
@@ -199,7 +199,7 @@ def tickets(
 
 def chosen_reply(rng: random.Random, ticket: Ticket) -> str:
     step = rng.choice((r.ANSWERS if ticket.is_wish else r.STEPS)[ticket.queue])
-    text = f"{rng.choice(r.OPENERS)} {step}, {rng.choice(r.WHEN_NEXT[ticket.priority])}"
+    text = f"{rng.choice(r.OPENERS)} {step}, {rng.choice(r.WHEN_NEXT[ticket.blocked])}"
     if rng.random() < 0.2:
         text = f"{text} {rng.choice(r.NOTES)}"
     return text
@@ -239,7 +239,7 @@ def chat(ticket: Ticket) -> dict[str, Any]:
     return {
         "messages": [
             {"role": "user", "content": ticket.text},
-            {"role": "assistant", "content": answer(ticket.queue, ticket.priority)},
+            {"role": "assistant", "content": answer(ticket.queue, ticket.blocked)},
         ]
     }
 

@@ -1,14 +1,14 @@
 """How the tickets of the demo task are said: impacts and sentence patterns, one list per file.
 
 Training and test share no pattern, no greeting and no closing. `{one|many}` as in `faults.py`.
-An impact is a clause that can follow "so" or "and"; it decides between P1 and P2. In P3 the slot
+An impact is a clause that can follow "so" or "and"; it decides between everyone and one. In `none` the slot
 holds a clause that says nothing is stopped.
 """
 
 from __future__ import annotations
 
 QUEUES = ("access", "billing", "hardware", "network", "shipping", "software")
-PRIORITIES = ("P1", "P2", "P3")
+BLOCKED = ("everyone", "one", "none")
 
 PLACES = ("Leeds", "Porto", "Graz", "Oslo", "Lyon", "Dresden", "Ghent", "Turin", "Cork", "Malmö")
 DEPTS = ("sales", "payroll", "finance", "design", "marketing", "purchasing", "legal", "research")
@@ -33,7 +33,7 @@ _TEST_NO_HURRY = (
     "it can wait until next week",
 )
 IMPACTS = {
-    "P1": (
+    "everyone": (
         "the whole {dept} team is stuck",
         "nobody in {place} can work",
         "all {n} people in {dept} are waiting",
@@ -47,7 +47,7 @@ IMPACTS = {
         "everyone on the floor is blocked",
         "the whole department has stopped working",
     ),
-    "P2": (
+    "one": (
         "I cannot work",
         "I am stuck until this is solved",
         "I can't do my job",
@@ -61,7 +61,7 @@ IMPACTS = {
         "I am the one person who is waiting",
         "my project is stuck",
     ),
-    "P3": (
+    "none": (
         "everything else works",
         "I can work around it",
         "it is only a small annoyance",
@@ -78,7 +78,7 @@ IMPACTS = {
 }
 
 TEST_IMPACTS = {
-    "P1": (
+    "everyone": (
         "the complete {dept} group is blocked",
         "not one colleague in {place} is able to work",
         "our {place} branch is at a standstill",
@@ -89,7 +89,7 @@ TEST_IMPACTS = {
         "all the teams in {place} have stopped working",
         "nobody in {dept} is able to do anything",
     ),
-    "P2": (
+    "one": (
         "I am unable to work",
         "I am stuck with my tasks",
         "my work for today is blocked",
@@ -99,7 +99,7 @@ TEST_IMPACTS = {
         "I cannot reach my deadline",
         "I am blocked and waiting",
     ),
-    "P3": (
+    "none": (
         "nothing is blocked",
         "I can carry on without it",
         "it is only a small nuisance",
@@ -127,7 +127,7 @@ _TROUBLE = (
     "Tried twice, no change: {fault}. {impact}.",
 )
 PATTERNS = {
-    "P1": (
+    "everyone": (
         *_TROUBLE,
         "URGENT: {fault}. {impact}!",
         "Major incident in {place}: {fault} and {impact}.",
@@ -136,7 +136,7 @@ PATTERNS = {
         "Several teams called: {fault}. {impact}.",
         "It is not one person but all of {place}: {fault} and {impact}.",
     ),
-    "P2": (
+    "one": (
         *_TROUBLE,
         "Only I am affected: {fault} and {impact}.",
         "My colleagues are fine, but for me {fault}. {impact}.",
@@ -146,7 +146,7 @@ PATTERNS = {
         "Could someone help me today? {fault} and {impact}.",
     ),
 }
-# P3 comes in two kinds: a fault that hurts nobody, and a question or wish.
+# `none` comes in two kinds: a fault that hurts nobody, and a question or wish.
 HARMLESS = (
     "{fault}, but {impact}.",
     "{fault}. {impact}.",
@@ -179,13 +179,13 @@ _TEST_TROUBLE = (
     "I'm afraid that {fault}, with the effect that {impact}.",
 )
 TEST_PATTERNS = {
-    "P1": (
+    "everyone": (
         *_TEST_TROUBLE,
         "Everybody in {place} says the same: {fault}. Right now {impact}.",
         "Red alert, {impact}! It seems that {fault}.",
         "The phones keep ringing because {fault}. Sadly {impact}.",
     ),
-    "P2": (
+    "one": (
         *_TEST_TROUBLE,
         "The others have no trouble, yet in my case {fault}. Right now {impact}.",
         "Please call me back, {impact}! It seems that {fault}.",

@@ -96,21 +96,21 @@ ANSWERS = {
     ),
 }
 WHEN_NEXT = {
-    "P1": (
+    "everyone": (
         "and you get the next update in thirty minutes.",
         "and we call you within the hour.",
         "and we report to you every half hour until it is solved.",
         "and the incident lead phones you in twenty minutes.",
         "and we write again by the full hour, also if it takes longer.",
     ),
-    "P2": (
+    "one": (
         "and we get back to you within two hours.",
         "and you hear from us before noon or, at the latest, by three o'clock.",
         "and we call you this afternoon with the result.",
         "and we write to you again before the end of the day.",
         "and you get a call within ninety minutes.",
     ),
-    "P3": (
+    "none": (
         "and you get an answer by Thursday.",
         "and we reply within three working days.",
         "and we send you the answer by mail this week.",
