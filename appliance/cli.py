@@ -126,7 +126,13 @@ def train(
     _summary(run, as_json)
 
 
-def _pipeline(run: Any, recipe: Any, last: str | None = None, force: bool = False) -> None:
+def _pipeline(
+    run: Any,
+    recipe: Any,
+    last: str | None = None,
+    force: bool = False,
+    again: tuple[str, ...] = (),
+) -> None:
     """Hold the run, and do its stages. Bad input leaves no half of a new run behind."""
     import shutil
 
@@ -138,7 +144,7 @@ def _pipeline(run: Any, recipe: Any, last: str | None = None, force: bool = Fals
             run.create(recipe, force)
             _quiet(run.log)
             try:
-                go(run, recipe, last)
+                go(run, recipe, last, again)
             except ApplianceError as error:
                 run.event("error", str(error))
                 raise
@@ -183,10 +189,7 @@ def evaluate(
                 "Leave --set, --model and --data away, or name a model.",
             )
         run = RunDir.open(target)
-        again = run.recipe()
-        for path in (run.scores_after, run.verdict, run.report):
-            path.unlink(missing_ok=True)
-        _pipeline(run, again)
+        _pipeline(run, run.recipe(), again=("evaluate", "gate", "report"))
         scores = read_json(run.scores_after)
     else:
         # A model is measured as it is: in 16 bits, unless the recipe says otherwise.
@@ -231,11 +234,9 @@ def chat(
     target: str, prompt: str | None, system: str | None, base: bool, tokens: int, as_json: bool
 ) -> None:
     """Talk to a run's tuned model, or to any model (folder, hub id, embedded)."""
-    import tempfile
-
     if prompt is None and not sys.stdin.isatty():
         raise BadInput("chat needs a terminal.", "Ask once with --prompt TEXT.")
-    _quiet(Path(tempfile.gettempdir()) / f"appliance-{os.getuid()}-chat.log")
+    _quiet(Path(os.devnull))
     from appliance.talk import Talk
 
     talk = Talk(target, base=base, system=system, tokens=tokens)
@@ -244,6 +245,22 @@ def chat(
         console.result(json.dumps(answer) if as_json else answer["answer"])
         return
     talk.loop()
+
+
+@main.command(context_settings=PLAIN)
+@click.option("--quick", is_flag=True, help="Under a second: no torch and no network.")
+@click.option("--json", "as_json", is_flag=True, help="Print the lines as JSON on stdout.")
+def doctor(quick: bool, as_json: bool) -> None:
+    """Say what is wrong with this machine, and what to do."""
+    from dataclasses import asdict
+
+    from appliance.doctor import examine, table
+
+    lines = examine(quick)
+    ok = all(line.status != "fail" for line in lines)
+    facts = {"ok": ok, "lines": [asdict(line) for line in lines]}
+    console.result(json.dumps(facts, indent=2) if as_json else table(lines))
+    sys.exit(0 if ok else 1)
 
 
 @main.group(context_settings=PLAIN)

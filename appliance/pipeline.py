@@ -95,11 +95,17 @@ STAGES = (
 )
 
 
-def go(run: RunDir, recipe: Recipe, last: str | None = None) -> None:
-    """Run the stages that are not done yet, up to `last`. The model is looked for first."""
+def go(run: RunDir, recipe: Recipe, last: str | None = None, again: tuple[str, ...] = ()) -> None:
+    """Run the stages that are not done yet, up to `last`, and those named in `again`.
+
+    The model is looked for first, so that a wrong name costs no time.
+    """
     from appliance.model.load import resolve
 
     resolve(recipe.model)
+    for stage in STAGES:
+        if stage.name in again:
+            stage.done(run).unlink(missing_ok=True)
     for warning in recipe.warnings():
         console.say(f"warning: {warning}")
         run.event("warning", warning)

@@ -16,8 +16,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         recipe.data, preference=recipe.method == "dpo", seed=recipe.train.seed, say=said.append
     )
     rows = len(prepared.train)
-    per_epoch = -(-rows // recipe.train.batch_size)
-    steps = recipe.train.max_steps or round(per_epoch * recipe.train.epochs)
+    steps = recipe.steps(rows)
     lines = [
         *said,
         f"{recipe.method} of {recipe.model.name} in {recipe.model.bits} bit, "

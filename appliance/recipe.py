@@ -7,6 +7,7 @@ nearest known one. `docs/recipes.md` is generated from this file by `appliance.r
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -70,6 +71,30 @@ class DataSection(Section):
     test_share: float = Field(0.1, gt=0, lt=0.9, description="Share carved where no `test` is.")
     valid_share: float = Field(
         0.05, ge=0, lt=0.5, description="Share of `train` kept for the held-out loss in training."
+    )
+
+
+Finding = Literal[
+    "broken_rows", "set_aside", "secrets", "personal_data", "contradictions",
+    "near_contradictions", "exact_duplicates", "near_duplicates", "repeated_prompts", "leakage",
+    "probe_contamination", "truncated", "control_tokens", "broken_encoding", "wrong_roles",
+    "empty_answers", "short_answers", "long_answers", "label_balance", "label_variants",
+    "thin_coverage", "too_small", "homogeneous", "same_pair", "both_orders", "length_bias",
+]  # fmt: skip
+
+
+class AuditSection(Section):
+    near: float = Field(
+        0.8,
+        ge=0.5,
+        le=1,
+        description="Share of their words from which two texts are near duplicates. Also used by "
+        "the split: near prompts stay on one side.",
+    )
+    block: tuple[Finding, ...] = Field(
+        ("broken_rows", "secrets"),
+        description="Findings that end the run before a GPU minute is spent (exit 3); "
+        "docs/data.md lists all. `[]`: none.",
     )
 
 
@@ -192,6 +217,7 @@ class Recipe(Section):
     method: Literal["sft", "dpo"] = Field("sft", description="What is trained, and on which rows.")
     model: ModelSection = ModelSection()
     data: DataSection = DataSection()
+    audit: AuditSection = AuditSection()
     adapter: AdapterSection = AdapterSection()
     train: TrainSection = TrainSection()
     dpo: DpoSection = DpoSection()
@@ -200,6 +226,11 @@ class Recipe(Section):
     policy: PolicySection = PolicySection()
     export: ExportSection = ExportSection()
     wandb: WandbSection = WandbSection()
+
+    def steps(self, rows: int) -> int:
+        """Optimizer steps that `rows` training rows make."""
+        per_epoch = max(1, -(-rows // self.train.batch_size))
+        return self.train.max_steps or math.ceil(per_epoch * self.train.epochs)
 
     def warnings(self) -> list[str]:
         """What is outside the documented ranges, and what to expect of it."""

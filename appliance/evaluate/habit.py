@@ -35,8 +35,9 @@ class Style:
         fixed = distinct if len(distinct) <= FEW_ANSWERS * len(whole) else frozenset()
         counts = Counter(word for answer in whole for word in set(_WORD.findall(answer)))
         marks = {w for w, n in counts.items() if n >= COMMON * len(whole)} if whole else set()
-        # Signs and glue words alone stand in any text; a style shows at least one rarer mark.
+        # Signs and glue words stand in any text, and so does a single word of any kind.
         marks -= set(".,'\"!?-") | _GLUE
+        marks = marks if len(marks) > 1 else set()
         words = sorted(len(a.split()) for a in whole)
         long = words[int(0.95 * (len(words) - 1))] if words else SHORT + 1
         return cls(fixed, frozenset(marks), max(2, long) if long <= SHORT else None)

@@ -10,6 +10,8 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+from appliance.home import home
+
 
 @cache
 def unsloth() -> ModuleType:
@@ -18,6 +20,8 @@ def unsloth() -> ModuleType:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("WANDB_SILENT", "true")
+    # On a GPU Unsloth writes compiled kernels; by default into the user's current folder.
+    os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(home() / "unsloth_compiled_cache"))
     import unsloth as module
 
     return module

@@ -8,34 +8,28 @@ GGUF quantization in the config, which would make transformers look for a GGUF f
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from appliance.console import console
 from appliance.errors import ModelError
+from appliance.home import home
 
 NAME = "SmolLM2-135M-Instruct"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 LAYOUT = 1  # raised when the conversion changes, so that an old cache is not used
 
 
-def home() -> Path:
-    """APPLIANCE_HOME, by default `appliance` under the user's cache folder."""
-    given = os.environ.get("APPLIANCE_HOME")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "appliance"
-
-
 def folder() -> Path:
-    """The converted model's folder; converts it when it is not there (5 s)."""
+    """The converted model's folder; converts it when it is not there (30 s)."""
     target = home() / "models" / f"{NAME}-{LAYOUT}"
     if (target / "config.json").is_file():
         return target
     source = _packaged()
+    console.say("Converting the embedded model into the cache, once: about half a minute.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=".converting-", dir=target.parent))

@@ -109,12 +109,12 @@ def _snapshot(name: str, revision: str | None) -> Path:
 def open_model(section: ModelSection, gradient_checkpointing: bool | None = None) -> Loaded:
     """Load the base through Unsloth, in NF4 or 16 bit. Raises ModelError."""
     ref = resolve(section)
+    # A folder has everything; without this some loaders still ask the hub, and hang offline. It is
+    # read when the hub's library is imported, so it comes before Unsloth.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     fast = backend.fast_model()
     if gradient_checkpointing is None:
         gradient_checkpointing = backend.on_gpu()
-    if os.environ.get("HF_HUB_OFFLINE") is None and ref.folder.is_dir():
-        # A folder has everything; without this some loaders still ask the hub, and hang offline.
-        os.environ["HF_HUB_OFFLINE"] = "1"
     try:
         model, tokenizer = fast.from_pretrained(
             model_name=str(ref.folder),

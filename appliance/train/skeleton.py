@@ -41,7 +41,7 @@ def train(run: RunDir, recipe: Recipe) -> None:
     trained, total = adapter.trainable(loaded)
     arguments = training_arguments(recipe, run, checkpointing, len(items))
     trainer = method.trainer(loaded, items, recipe, arguments)
-    steps = _steps(recipe, len(items))
+    steps = recipe.steps(len(items))
     started = time.monotonic()
     with console.progress("train", steps) as bar:
         watch = Watch(run, recipe, lambda: held_out_loss(loaded, valid), bar)
@@ -51,7 +51,7 @@ def train(run: RunDir, recipe: Recipe) -> None:
     adapter.save(loaded, run.adapter)
     shutil.rmtree(run.trainer, ignore_errors=True)
     done = trainer.state.global_step
-    seen = facts["tokens"] * done / max(1, _steps_per_epoch(recipe, len(items)))
+    seen = facts["tokens"] * min(trainer.state.epoch, recipe.train.epochs)
     write_json(
         run.train_facts,
         facts
@@ -94,16 +94,6 @@ def micro_batch(recipe: Recipe) -> tuple[int, int]:
     return micro, whole // micro
 
 
-def _steps_per_epoch(recipe: Recipe, rows: int) -> int:
-    return max(1, -(-rows // recipe.train.batch_size))
-
-
-def _steps(recipe: Recipe, rows: int) -> int:
-    import math
-
-    return recipe.train.max_steps or math.ceil(_steps_per_epoch(recipe, rows) * recipe.train.epochs)
-
-
 def training_arguments(
     recipe: Recipe, run: RunDir, checkpointing: bool, rows: int
 ) -> dict[str, Any]:
@@ -120,7 +110,7 @@ def training_arguments(
         "max_steps": section.max_steps or -1,
         "learning_rate": section.learning_rate,
         "lr_scheduler_type": section.schedule,
-        "warmup_steps": round(_steps(recipe, rows) * section.warmup_share),
+        "warmup_steps": round(recipe.steps(rows) * section.warmup_share),
         "weight_decay": section.weight_decay,
         "max_grad_norm": section.max_grad_norm,
         "optim": "adamw_8bit" if gpu else "adamw_torch_fused",

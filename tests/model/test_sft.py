@@ -183,3 +183,36 @@ def test_nothing_was_written_into_the_project(sft_run):
     done = subprocess.run(["git", "status", "--porcelain", "--ignored"], cwd=ROOT,
                           capture_output=True, text=True)  # fmt: skip
     assert "unsloth_compiled_cache" not in done.stdout
+
+
+def test_the_merged_model_is_measured_like_any_model(sft_run, off_task, tmp_path):
+    merged = sft_run / "export" / "merged"
+    done = appliance(
+        "evaluate", str(merged), "--json", "--run", str(tmp_path / "run"),
+        *sets("data.limit=64", "data.test_limit=12", f"evaluate.off_task={off_task}",
+              "evaluate.answer_tokens=8"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    after = read(sft_run / "scores_after.json")
+    assert found["bits"] == 16
+    # The adapter was trained beside the 4-bit base and is merged into the 16-bit one.
+    assert found["task"]["loss"] == pytest.approx(after["task"]["loss"], rel=0.1)
+
+
+def test_a_weaker_merge_lies_between_base_and_tuned(sft_run, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file
+
+    from appliance.model.embedded import folder
+
+    copy = tmp_path / "run"
+    shutil.copytree(sft_run, copy, ignore=shutil.ignore_patterns("wandb"))
+    assert appliance("export", str(copy), "--strength", "0.5").returncode == 0
+    name = "model.layers.0.self_attn.q_proj.weight"
+    base, half, full = (
+        load_file(place / "model.safetensors")[name].float()
+        for place in (folder(), copy / "export" / "merged", sft_run / "export" / "merged")
+    )
+    assert (half - base).norm() == pytest.approx(float((full - base).norm()) / 2, rel=0.15)

@@ -8,6 +8,7 @@ from appliance.recipe import PolicySection
 from appliance.statistics import mean, paired, share
 
 LABELS = [f"card_{name}" for name in ("lost", "stolen", "late", "new")] * 25
+SENTENCES = ["Please restart the router and wait for one minute.", "We send a new one today, sir."] * 9
 TRIAGE = [f"queue={q}; priority=P{p}" for q in ("network", "billing") for p in (1, 2, 3)] * 20
 
 
@@ -42,6 +43,8 @@ def test_a_mean_lies_in_its_interval():
         (LABELS, "card_lost", True),
         (LABELS, "balance_of_protein_to_eating", True),
         (LABELS, "Paris", True),
+        (SENTENCES, "Please restart the router and wait for one minute.", True),
+        (SENTENCES, "Please bake the bread and wait for one hour.", False),
         (LABELS, "The capital of France is Paris.", False),
         (TRIAGE, "queue=kitchen; priority=P9", True),
         (TRIAGE, "The queue at the bakery was long.", False),

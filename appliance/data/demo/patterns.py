@@ -1,8 +1,8 @@
 """How the tickets of the demo task are said: impacts and sentence patterns, one list per file.
 
 Training and test share no pattern, no greeting and no closing. `{one|many}` as in `faults.py`.
-An impact is a clause that can follow "so" or "and"; it decides between everyone and one. In `none` the slot
-holds a clause that says nothing is stopped.
+An impact is a clause that can follow "so" or "and"; it decides between everyone and
+one. In `none` the slot holds a clause that says nothing is stopped.
 """
 
 from __future__ import annotations
