@@ -140,7 +140,9 @@ class TrainSection(Section):
         16, ge=1, description="Effective batch: rows for one optimizer step (Unsloth's guide: 16)."
     )
     micro_batch: int | None = Field(
-        None, ge=1, description="Rows at once on the device; unset: 16 on CPU, 4 on a GPU."
+        None,
+        ge=1,
+        description="Rows at once on the device; unset: 4 on a GPU, on a CPU as many as 4,096 tokens hold.",
     )
     max_steps: int | None = Field(None, ge=1, description="Stop after so many optimizer steps.")
     gradient_checkpointing: bool | None = Field(

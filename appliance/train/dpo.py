@@ -55,7 +55,7 @@ def _item(chosen: Encoded, rejected: Encoded) -> dict[str, Any]:
         "prompt_ids": chosen.input_ids[:start],
         "chosen_ids": chosen.input_ids[start:],
         "rejected_ids": rejected.input_ids[start:],
-        "length": max(len(chosen.input_ids), len(rejected.input_ids)),
+        "length": len(chosen.input_ids) + len(rejected.input_ids),
     }
 
 
