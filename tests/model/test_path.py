@@ -97,3 +97,19 @@ def test_an_untrained_adapter_changes_nothing_at_all(loaded):
     assert after.loss == before
     assert after.kl == 0.0
     assert generate(loaded, [DIALOGUE[:1]], 24) == said
+
+
+@pytest.mark.parametrize(
+    ("longest", "set_by_hand", "expected"),
+    [(60, None, (16, 1)), (600, None, (4, 4)), (9000, None, (1, 16)), (60, 5, (4, 4))],
+)
+def test_the_micro_batch_holds_few_enough_tokens_and_the_effective_batch_stays(
+    longest, set_by_hand, expected, monkeypatch
+):
+    from appliance.model import backend
+    from appliance.recipe import load
+    from appliance.train.skeleton import micro_batch
+
+    monkeypatch.setattr(backend, "on_gpu", lambda: False)
+    recipe = load("sft", [f"train.micro_batch={set_by_hand or 'null'}"])
+    assert micro_batch(recipe, longest) == expected
