@@ -8,7 +8,10 @@ from appliance.recipe import PolicySection
 from appliance.statistics import mean, paired, share
 
 LABELS = [f"card_{name}" for name in ("lost", "stolen", "late", "new")] * 25
-SENTENCES = ["Please restart the router and wait for one minute.", "We send a new one today, sir."] * 9
+SENTENCES = [
+    "Please restart the router and wait for one minute.",
+    "We send a new one today, sir.",
+] * 9
 TRIAGE = [f"queue={q}; priority=P{p}" for q in ("network", "billing") for p in (1, 2, 3)] * 20
 
 
