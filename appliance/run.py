@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -172,6 +172,23 @@ def write_bytes(path: Path, data: bytes) -> None:
         try:
             with aside.open("wb") as handle:
                 handle.write(data)
+                handle.flush()
+                os.fsync(handle.fileno())
+            aside.replace(path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writer(path: Path) -> Iterator[Callable[[str], object]]:
+    """Write text piece by piece; the file is there when the block ends well, and else never."""
+    aside = path.with_name(f".{path.name}.part")
+    with _space(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with aside.open("w", encoding="utf-8") as handle:
+                yield handle.write
                 handle.flush()
                 os.fsync(handle.fileno())
             aside.replace(path)
