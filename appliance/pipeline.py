@@ -50,6 +50,13 @@ def baseline(run: RunDir, recipe: Recipe) -> None:
     measure(run, recipe, "before")
 
 
+def rehearse(run: RunDir, recipe: Recipe) -> None:
+    """The base's own general dialogues, or given ones -> data/rehearsal.jsonl."""
+    from appliance.train.rehearsal import rehearse as work
+
+    work(run, recipe)
+
+
 def train(run: RunDir, recipe: Recipe) -> None:
     from appliance.train.skeleton import train as work
 
@@ -87,6 +94,7 @@ def report(run: RunDir, recipe: Recipe) -> None:
 STAGES = (
     Stage("data", lambda run: run.data_facts, data),
     Stage("baseline", lambda run: run.scores_before, baseline),
+    Stage("rehearse", lambda run: run.rehearsal_facts, rehearse),
     Stage("train", lambda run: run.train_facts, train),
     Stage("evaluate", lambda run: run.scores_after, evaluate),
     Stage("gate", lambda run: run.verdict, gate),

@@ -162,6 +162,34 @@ class DpoSection(Section):
     )
 
 
+class RehearsalSection(Section):
+    self: bool = Field(
+        False,
+        description="Self-rehearsal: before training the base writes general dialogues, which are "
+        'rehearsed beside the task\'s rows (SA-SFT, "Talking to Yourself", arXiv 2602.20162).',
+    )
+    sources: tuple[str, ...] = Field(
+        (),
+        description="Files of general rows to rehearse instead (any form that `data.train` takes).",
+    )
+    share_of_rows: float = Field(
+        0.2, ge=0, le=0.9, description="Rehearsed rows as a share of all rows of a step; 0: none."
+    )
+    dialogues: int = Field(400, ge=8, description="How many dialogues the base writes.")
+    loss: float = Field(
+        0.0, ge=0, description="Weight of the loss on the rehearsed answers (SA-SFT itself: 1)."
+    )
+
+
+class AnchorSection(Section):
+    kl: float = Field(
+        1.0,
+        ge=0,
+        description="Weight of the KL to the base (adapter off) on the rehearsed answers, in nats "
+        "per token.",
+    )
+
+
 class AlarmSection(Section):
     loss_under: float = Field(
         0.2,
@@ -223,6 +251,8 @@ class Recipe(Section):
     adapter: AdapterSection = AdapterSection()
     train: TrainSection = TrainSection()
     dpo: DpoSection = DpoSection()
+    rehearsal: RehearsalSection = RehearsalSection()
+    anchor: AnchorSection = AnchorSection()
     alarm: AlarmSection = AlarmSection()
     evaluate: EvaluateSection = EvaluateSection()
     policy: PolicySection = PolicySection()
@@ -233,6 +263,13 @@ class Recipe(Section):
         """Optimizer steps that `rows` training rows make."""
         per_epoch = max(1, -(-rows // self.train.batch_size))
         return self.train.max_steps or math.ceil(per_epoch * self.train.epochs)
+
+    @property
+    def rehearses(self) -> bool:
+        """Are there general rows beside the task's?"""
+        given = self.rehearsal.self or self.rehearsal.sources
+        weighs = self.rehearsal.loss or self.anchor.kl
+        return bool(given and weighs and self.rehearsal.share_of_rows)
 
     def warnings(self) -> list[str]:
         """What is outside the documented ranges, and what to expect of it."""

@@ -40,6 +40,8 @@ class RunDir:
     test_rows = property(lambda self: self.root / "data" / "test.jsonl")
     data_facts = property(lambda self: self.root / "data" / "data.json")
     audit = property(lambda self: self.root / "audit.json")
+    rehearsal_rows = property(lambda self: self.root / "data" / "rehearsal.jsonl")
+    rehearsal_facts = property(lambda self: self.root / "data" / "rehearsal.json")
     base_answers = property(lambda self: self.root / "base_answers.jsonl")
     answers_before = property(lambda self: self.root / "answers_before.jsonl")
     answers_after = property(lambda self: self.root / "answers_after.jsonl")

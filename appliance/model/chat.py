@@ -53,6 +53,18 @@ def prompt_ids(tokenizer: Any, messages: Messages) -> list[int]:
     return list(tokenizer.encode(render(tokenizer, messages, ask=True), add_special_tokens=False))
 
 
+def open_user_turn(tokenizer: Any) -> str:
+    """The template's text up to where the user begins to speak."""
+    mark = "\u241fhere\u241f"
+    whole = render(tokenizer, [{"role": "user", "content": mark}], ask=False)
+    before, found, _ = whole.partition(mark)
+    if not found:
+        raise ModelError(
+            "The model's chat template changes the user's words.", "Give rehearsal.sources instead."
+        )
+    return before
+
+
 def encode(
     tokenizer: Any, messages: Messages, max_length: int, *, last_only: bool = False
 ) -> Encoded:
@@ -136,20 +148,50 @@ def ends_of_turn(loaded: Loaded) -> list[int]:
     return sorted({int(e) for e in ends if e is not None})
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn; without one they are greedy."""
+
+    temperature: float
+    top_p: float
+    seed: int
+
+
 def generate(
     loaded: Loaded,
     prompts: Sequence[Messages],
     max_new_tokens: int,
     *,
     done: Callable[[int], None] = lambda n: None,
+    sampling: Sampling | None = None,
     rows_at_once: int = 32,
 ) -> list[Answer]:
-    """Greedy answers to dialogues, in their order. Batched by like length, padded on the left."""
+    """Answers to dialogues, in their order."""
+    ids = [prompt_ids(loaded.tokenizer, messages) for messages in prompts]
+    return complete(
+        loaded, ids, max_new_tokens, done=done, sampling=sampling, rows_at_once=rows_at_once
+    )
+
+
+def complete(
+    loaded: Loaded,
+    ids: Sequence[list[int]],
+    max_new_tokens: int,
+    *,
+    done: Callable[[int], None] = lambda n: None,
+    sampling: Sampling | None = None,
+    rows_at_once: int = 32,
+) -> list[Answer]:
+    """What follows each list of tokens. Batched by like length, padded on the left."""
     torch = backend.torch()
     tokenizer, model = loaded.tokenizer, loaded.model
-    ids = [prompt_ids(tokenizer, messages) for messages in prompts]
     ends = ends_of_turn(loaded)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
+    how: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    if sampling:
+        how = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p,
+               "top_k": 0}  # fmt: skip
+        torch.manual_seed(sampling.seed)
     backend.fast_model().for_inference(model)
     answers: list[Answer | None] = [None] * len(ids)
     for group in batches([len(i) for i in ids], 32_768, rows_at_once):
@@ -161,13 +203,10 @@ def generate(
                 input_ids=block.to(backend.device()),
                 attention_mask=mask.to(backend.device()),
                 max_new_tokens=max_new_tokens,
-                do_sample=False,
-                temperature=None,
-                top_p=None,
-                top_k=None,
                 pad_token_id=pad,
                 eos_token_id=ends,
                 use_cache=True,
+                **how,
             )
         for row, index in enumerate(group):
             answers[index] = _read(tokenizer, out[row, width:].tolist(), ends)

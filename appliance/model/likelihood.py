@@ -39,14 +39,14 @@ def likelihoods(
     torch = backend.torch()
     found: list[Likelihood | None] = [None] * len(rows)
     for group in batches([len(r.input_ids) for r in rows], 4096, 32):
-        inputs, labels = _block(torch, [rows[i] for i in group], loaded.tokenizer)
+        inputs, labels = block([rows[i] for i in group], loaded.tokenizer)
         with torch.inference_mode():
-            tuned, owner, target = _bearing_logprobs(torch, loaded.model, inputs, labels)
+            tuned, owner, target = bearing_logprobs(loaded.model, inputs, labels)
             loss = -tuned.gather(-1, target[:, None])[:, 0]
             kl = None
             if with_kl:
                 with switched_off(loaded):
-                    base, _, _ = _bearing_logprobs(torch, loaded.model, inputs, labels)
+                    base, _, _ = bearing_logprobs(loaded.model, inputs, labels)
                 kl = (base.exp() * (base - tuned)).sum(-1)
         for row, index in enumerate(group):
             mine = owner == row
@@ -59,7 +59,9 @@ def likelihoods(
     return [f for f in found if f is not None]
 
 
-def _block(torch: Any, rows: list[Encoded], tokenizer: Any) -> tuple[dict[str, Any], Any]:
+def block(rows: Sequence[Encoded], tokenizer: Any) -> tuple[dict[str, Any], Any]:
+    """(model inputs, labels), padded on the right, on the device."""
+    torch = backend.torch()
     width = max(len(r.input_ids) for r in rows)
     pad = tokenizer.pad_token_id or 0
     ids = [r.input_ids + [pad] * (width - len(r.input_ids)) for r in rows]
@@ -73,9 +75,7 @@ def _block(torch: Any, rows: list[Encoded], tokenizer: Any) -> tuple[dict[str, A
     return inputs, torch.tensor(labels, device=place)
 
 
-def _bearing_logprobs(
-    torch: Any, model: Any, inputs: dict[str, Any], labels: Any
-) -> tuple[Any, Any, Any]:
+def bearing_logprobs(model: Any, inputs: dict[str, Any], labels: Any) -> tuple[Any, Any, Any]:
     """(log-probabilities [n, vocabulary] fp32, row of each [n], target token of each [n]).
 
     A hook hands the output layer only the n places that carry loss: it is a fifth of the work of
@@ -92,4 +92,5 @@ def _bearing_logprobs(
         logits = model(**inputs, use_cache=False).logits
     finally:
         hook.remove()
-    return torch.log_softmax(logits.float(), -1), bearing.nonzero()[:, 0], shifted[bearing]
+    logprobs = backend.torch().log_softmax(logits.float(), -1)
+    return logprobs, bearing.nonzero()[:, 0], shifted[bearing]

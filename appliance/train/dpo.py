@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from appliance.data.rows import Pair, read_pairs
@@ -60,7 +61,11 @@ def _item(chosen: Encoded, rejected: Encoded) -> dict[str, Any]:
 
 
 def trainer(
-    loaded: Loaded, items: list[dict[str, Any]], recipe: Recipe, arguments: dict[str, Any]
+    loaded: Loaded,
+    items: list[dict[str, Any]],
+    recipe: Recipe,
+    arguments: dict[str, Any],
+    wrap: Callable[[type], type],
 ) -> Any:
     """TRL's DPOTrainer over pairs that are tokens already; no second copy of the model."""
     from datasets import Dataset
@@ -72,7 +77,7 @@ def trainer(
             return dataset
 
     config = DPOConfig(**arguments, beta=recipe.dpo.beta, max_length=None)
-    return TokenizedDPOTrainer(
+    return wrap(TokenizedDPOTrainer)(
         model=loaded.model,
         ref_model=None,
         args=config,

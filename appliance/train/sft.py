@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from appliance.data.rows import Row, read_rows
@@ -57,7 +57,11 @@ def _facts(encoded: list[Encoded], kept: list[Encoded], loaded: Loaded) -> dict[
 
 
 def trainer(
-    loaded: Loaded, items: list[dict[str, Any]], recipe: Recipe, arguments: dict[str, Any]
+    loaded: Loaded,
+    items: list[dict[str, Any]],
+    recipe: Recipe,
+    arguments: dict[str, Any],
+    wrap: Callable[[type], type],
 ) -> Any:
     """TRL's SFTTrainer over rows that are tokens already."""
     from datasets import Dataset
@@ -70,7 +74,7 @@ def trainer(
         packing=False,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    return SFTTrainer(
+    return wrap(SFTTrainer)(
         model=loaded.model,
         args=config,
         train_dataset=Dataset.from_list(items),

@@ -13,7 +13,8 @@ from appliance.model.likelihood import likelihoods
 from appliance.model.load import Loaded, open_model, release
 from appliance.recipe import Recipe
 from appliance.run import RunDir, write_json
-from appliance.train import dpo, sft
+from appliance.train import dpo, rehearsal, sft
+from appliance.train.anchor import Rehearsal, rehearsing
 from appliance.train.tracking import report_to
 from appliance.train.watch import Watch
 
@@ -43,7 +44,10 @@ def train(run: RunDir, recipe: Recipe) -> None:
     run.metrics.unlink(missing_ok=True)
     trained, total = adapter.trainable(loaded)
     arguments = training_arguments(recipe, run, checkpointing, items)
-    trainer = method.trainer(loaded, items, recipe, arguments)
+    rehearsed = rehearsal_term(run, recipe, loaded)
+    trainer = method.trainer(
+        loaded, items, recipe, arguments, lambda kind: rehearsing(kind, rehearsed)
+    )
     steps = recipe.steps(len(items))
     started = time.monotonic()
     with console.progress("train", steps) as bar:
@@ -67,12 +71,31 @@ def train(run: RunDir, recipe: Recipe) -> None:
             "last_loss": watch.losses[-1] if watch.losses else None,
             "held_out_loss": watch.last_held_out,
             "held_out_rows": len(valid),
+            "rehearsed": rehearsed.facts() if rehearsed else None,
             "stopped_by_alarm": watch.stopped_by_alarm,
             "peak_memory_gib": _peak_memory(),
         },
     )
     _finish_wandb(arguments["report_to"])
     release(loaded)
+
+
+def rehearsal_term(run: RunDir, recipe: Recipe, loaded: Loaded) -> Rehearsal | None:
+    """What is rehearsed beside the task (`rehearsal`, `anchor` of the recipe); None: nothing."""
+    rows = rehearsal.rows(run, loaded)
+    if not rows:
+        return None
+    share = recipe.rehearsal.share_of_rows
+    term = Rehearsal(
+        loaded,
+        rows,
+        max(1, round(recipe.train.batch_size * share / (1 - share))),
+        loss_weight=recipe.rehearsal.loss,
+        kl_weight=recipe.anchor.kl,
+        seed=recipe.train.seed,
+    )
+    console.say(f"  {term.rows_per_step} of {len(rows)} general dialogues beside each step's rows")
+    return term
 
 
 def _say_rows(facts: dict[str, Any]) -> None:

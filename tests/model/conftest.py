@@ -10,7 +10,7 @@ from helpers import ROOT, appliance, sets
 
 SMALL = (
     "data.limit=64", "data.test_limit=12", "train.max_steps=4", "train.evaluations=1",
-    "evaluate.answer_tokens=24",
+    "evaluate.answer_tokens=24", "rehearsal.self=true", "rehearsal.dialogues=8",
 )  # fmt: skip
 
 

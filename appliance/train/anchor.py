@@ -1,0 +1,127 @@
+"""Rehearsal rows beside every step's task rows, by any of TRL's trainers.
+
+The task's own loss stays as the trainer computes it. Beside it each step takes some general
+dialogues and adds the loss on their answers (SA-SFT, arXiv 2602.20162), the KL to the base on
+them, or both. The base is the same model with its adapter switched off. The task's batch, steps
+and schedule stay the recipe's.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from appliance.model.adapter import switched_off
+from appliance.model.chat import Encoded
+from appliance.model.likelihood import bearing_logprobs, block
+from appliance.model.load import Loaded
+
+
+class Rehearsal:
+    """Draws general dialogues in turn, and gives their term of the loss.
+
+    loss_weight: of the mean loss per answer token, in nats. kl_weight: of the mean over the same
+    tokens of KL(base || tuned), in nats.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        rows: Sequence[Encoded],
+        rows_per_step: int,
+        *,
+        loss_weight: float,
+        kl_weight: float,
+        seed: int,
+    ) -> None:
+        self.loaded, self.rows_per_step = loaded, rows_per_step
+        self.loss_weight, self.kl_weight = loss_weight, kl_weight
+        self.turns = _endless(list(rows), seed)
+        self.seen_rows = self.seen_tokens = 0
+        self.owed = 0.0
+        self.last_kl: float | None = None
+
+    def term(self, model: Any, accumulation: int) -> Any:
+        """One micro-batch's part, as a mean: rows are owed evenly over a step's micro-batches.
+
+        None where this micro-batch owes no whole row yet.
+        """
+        count = self.owe(accumulation)
+        if not count:
+            return None
+        rows = [next(self.turns) for _ in range(count)]
+        self.seen_rows += count
+        self.seen_tokens += sum(len(row.input_ids) for row in rows)
+        inputs, labels = block(rows, self.loaded.tokenizer)
+        tuned, _, target = bearing_logprobs(model, inputs, labels)
+        loss = tuned.new_zeros(())
+        if self.loss_weight:
+            loss = loss - self.loss_weight * tuned.gather(-1, target[:, None]).mean()
+        if self.kl_weight:
+            kl = self._kl(model, inputs, labels, tuned)
+            self.last_kl = float(kl)
+            loss = loss + self.kl_weight * kl
+        # A step's mean over its rows: this micro-batch holds `count` of them.
+        return loss * (count * accumulation / self.rows_per_step)
+
+    def owe(self, accumulation: int) -> int:
+        """How many rows the next micro-batch takes, so that a step gets its number."""
+        self.owed += self.rows_per_step / accumulation
+        count = int(self.owed + 1e-9)
+        self.owed -= count
+        return count
+
+    def _kl(self, model: Any, inputs: dict[str, Any], labels: Any, tuned: Any) -> Any:
+        import torch
+
+        with torch.no_grad(), switched_off(self.loaded):
+            base, _, _ = bearing_logprobs(model, inputs, labels)
+        return (base.exp() * (base - tuned)).sum(-1).mean()
+
+    def facts(self) -> dict[str, Any]:
+        """What was rehearsed: for train.json."""
+        return {"rows": self.seen_rows, "tokens": self.seen_tokens, "last_kl": self.last_kl}
+
+
+def _endless(rows: list[Encoded], seed: int) -> Iterator[Encoded]:
+    rng = random.Random(seed)
+    while True:
+        rng.shuffle(rows)
+        yield from rows
+
+
+def rehearsing(trainer_class: type, rehearsal: Rehearsal | None) -> type:
+    """`trainer_class` with the rehearsal's term added to its loss; itself where there is none."""
+    if rehearsal is None:
+        return trainer_class
+    rehearsed = rehearsal
+
+    class Rehearsing(trainer_class):
+        def compute_loss(
+            self,
+            model: Any,
+            inputs: Any,
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+            **kwargs: Any,
+        ) -> Any:
+            loss = super().compute_loss(
+                model,
+                inputs,
+                return_outputs=return_outputs,
+                num_items_in_batch=num_items_in_batch,
+                **kwargs,
+            )
+            if not model.training:
+                return loss
+            accumulation = self.current_gradient_accumulation_steps
+            term = rehearsed.term(model, accumulation)
+            if term is None:
+                return loss
+            # transformers divides by the accumulation itself unless the loss was already divided
+            # by the items of the whole step.
+            divides = not self.model_accepts_loss_kwargs or num_items_in_batch is None
+            return loss + (term if divides else term / accumulation)
+
+    return Rehearsing

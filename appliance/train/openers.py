@@ -1,0 +1,38 @@
+"""How people begin when they ask a general assistant for something: openers of the user's turn.
+
+Self-rehearsal lets the model write both turns of a dialogue. Left alone, a small model writes the
+same few kinds of question; begun for it, it covers the kinds that a tuned model answers as if they
+were its task, the small tasks above all. Only the kind is given: what is sorted, rewritten or
+asked about, the model makes up.
+"""
+
+from __future__ import annotations
+
+OPEN = (
+    "What is", "What are the", "Why do", "Why is", "How does", "How can I", "How do you", "Who was",
+    "When did", "Where is", "Tell me about", "Explain", "Can you explain", "Describe", "I want to",
+    "I am looking for", "Give me some advice on", "What should I", "Could you recommend",
+    "Is it true that", "What would happen if", "Write a short story about", "Write a poem about",
+    "Write an email to", "Help me plan", "I feel", "My friend", "Do you know", "Let's talk about",
+    "What do you think about", "Suggest", "Imagine", "Hello", "I have a question about",
+    "What is the best way to", "How long does it take to", "Should I", "Can I",
+)  # fmt: skip
+SMALL = (
+    "Sort these", "Sort the following list", "Put these words in order:", "Arrange the numbers",
+    "Rewrite the sentence", "Rewrite the following text", "Rephrase this:", "Make this formal:",
+    "Make this sentence shorter:", "Translate", "Translate the following sentence",
+    "Correct the grammar:", "Fix the mistakes in:", "Summarize", "Summarize it:",
+    "Classify", "Is the following sentence positive or negative:", "What is the sentiment of",
+    "Which of these", "Which word does not belong:", "Find the odd one out:", "Fill in the blank:",
+    "Complete the sentence:", "Complete the analogy:", "What is the relation between",
+    "What is the opposite of", "Give a synonym for", "Give an antonym of", "Use the word",
+    "Define the word", "List three", "List five", "Name a", "Name four", "Extract the names from",
+    "Extract the dates from this text:", "Count the", "How many", "Calculate", "Solve:",
+    "If a train", "If I have", "A shop sells", "Convert", "What comes next:", "True or false:",
+    "Answer yes or no:", "Choose a title for", "Write a headline for", "Write one sentence about",
+    "Create a table of", "Write a Python function that", "Write a command", "What does the code",
+    "Turn this list into", "Compare", "What is the difference between", "Give an example of",
+    "Give me a word that", "Generate a", "Create a", "Make a list of", "Read the text and answer:",
+    "Based on the following", "Given the following", "Identify the", "Label", "Match", "Spell",
+    "What category does", "Which category", "Group these", "Rank", "Pick",
+)  # fmt: skip

@@ -1,0 +1,82 @@
+"""Rehearsal on the real small model."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    from appliance.model import adapter
+    from appliance.model.load import open_model
+    from appliance.recipe import ModelSection
+
+    loaded = open_model(ModelSection())
+    adapter.attach(loaded, r=16, alpha=16, dropout=0.0, target_modules=("q_proj", "v_proj"), seed=1)
+    loaded.model.train()
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def row(loaded):
+    from appliance.model.chat import encode
+
+    messages = [
+        {"role": "user", "content": "Why is the sea salty?"},
+        {"role": "assistant", "content": "Rivers carry salt into it."},
+    ]
+    return encode(loaded.tokenizer, messages, 512)
+
+
+def term(loaded, row, **weights):
+    from appliance.train.anchor import Rehearsal
+
+    return Rehearsal(loaded, [row], 2, seed=1, **weights).term(loaded.model, 1)
+
+
+def test_the_kl_of_an_untrained_adapter_is_zero_and_pulls_at_nothing(loaded, row):
+    kl = term(loaded, row, loss_weight=0.0, kl_weight=1.0)
+    kl.backward()
+    grads = [p.grad for p in loaded.model.parameters() if p.requires_grad and p.grad is not None]
+    loaded.model.zero_grad()
+    assert float(kl) == 0.0
+    assert grads
+    assert max(float(g.abs().max()) for g in grads) < 1e-6
+
+
+def test_the_loss_term_is_the_loss_on_the_answer(loaded, row):
+    from appliance.model.likelihood import likelihoods
+
+    mine = float(term(loaded, row, loss_weight=1.0, kl_weight=0.0))
+    found = likelihoods(loaded, [row])[0]
+    assert mine == pytest.approx(found.loss / found.tokens, rel=0.02)
+
+
+def test_a_changed_adapter_has_a_kl_and_a_gradient_that_leads_back(loaded, row):
+    import torch
+
+    with torch.no_grad():
+        for name, parameter in loaded.model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.02)
+    kl = term(loaded, row, loss_weight=0.0, kl_weight=1.0)
+    kl.backward()
+    with torch.no_grad():
+        for parameter in loaded.model.parameters():
+            if parameter.grad is not None:
+                parameter -= 0.05 * parameter.grad
+        less = term(loaded, row, loss_weight=0.0, kl_weight=1.0)
+    assert float(kl) > 0.01
+    assert float(less) < float(kl)
+
+
+def test_a_run_rehearses_beside_its_steps(sft_run):
+    facts = json.loads((sft_run / "train" / "train.json").read_text())
+    dialogues = (sft_run / "data" / "rehearsal.jsonl").read_text().splitlines()
+    assert facts["rehearsed"]["rows"] == 4 * 4  # four steps, four beside each 16
+    assert len(dialogues) >= 8
+    assert facts["rehearsed"]["last_kl"] > 0
