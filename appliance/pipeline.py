@@ -1,6 +1,6 @@
 """The stages in order. Each reads files of the run directory and writes files of it.
 
-    recipe -> data -> baseline -> train -> evaluate -> gate -> export -> report
+    recipe -> data -> baseline -> rehearse -> train -> evaluate -> gate -> export -> report
 
 A stage whose last file is there is skipped, so the same command goes on where a run was stopped.
 """
