@@ -27,19 +27,29 @@ class Stage:
 
 
 def data(run: RunDir, recipe: Recipe) -> None:
-    """Files of the recipe -> data/{train,valid,test}.jsonl, data/data.json."""
+    """Files of the recipe -> data/{train,valid,test}.jsonl, audit.json, data/data.json.
+
+    Raises GateRefused when the audit blocks.
+    """
+    from appliance.data.audit.stage import stage as audit
     from appliance.data.prepare import prepare
     from appliance.data.rows import write_jsonl
+    from appliance.model.count import template
+
+    def say(text: str) -> None:
+        console.say(f"  {text}")
 
     prepared = prepare(
         recipe.data,
         preference=recipe.method == "dpo",
         seed=recipe.train.seed,
-        say=lambda text: console.say(f"  {text}"),
+        say=say,
+        near=recipe.audit.near,
     )
     write_jsonl(run.train_rows, prepared.train)
     write_jsonl(run.valid_rows, prepared.valid)
     write_jsonl(run.test_rows, prepared.test)
+    audit(run, recipe, template(recipe.model), say)
     write_json(run.data_facts, prepared.facts)
 
 

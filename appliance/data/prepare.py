@@ -18,6 +18,7 @@ from appliance.errors import DataError
 
 _REASONS = 20  # set-aside rows that are named one by one
 _LEAST, _VALID_MOST, _VALID_FROM = 8, 64, 80
+_ENOUGH = 0.5  # of the held-out rows that are wanted, under which groups are too large
 
 Say = Callable[[str], None]
 
@@ -97,8 +98,13 @@ class Source:
         }
 
 
-def prepare(data: DataSection, *, preference: bool, seed: int, say: Say) -> Prepared:
-    """Read, recognize, sample and split, saying each choice aloud. Raises DataError."""
+def prepare(
+    data: DataSection, *, preference: bool, seed: int, say: Say, near: float = 0.8
+) -> Prepared:
+    """Read, recognize, sample and split, saying each choice aloud. Raises DataError.
+
+    Prompts that share `near` of their words stay on one side of the split.
+    """
     train_from, test_from, how = choose(data.train, data.test, preference)
     source = _read(data, "train", train_from, None, data.limit, preference, seed)
     _tell(source, data.limit, seed, say)
@@ -110,7 +116,7 @@ def prepare(data: DataSection, *, preference: bool, seed: int, say: Say) -> Prep
         _tell(held, data.test_limit, seed, say)
     test_rows = 0 if held else _test_rows(len(source.rows), data)
     valid_rows = _valid_rows(len(source.rows) - test_rows, data.valid_share)
-    train, valid, test = split(source.rows, test_rows, valid_rows, seed)
+    train, valid, test, grouped = _split(source.rows, test_rows, valid_rows, seed, near, say)
     if held is None:
         share = f"{len(test)} of {len(source.rows)} rows"
         say(f"data: no test rows given, so {share} are held out for the test, by prompt.")
@@ -131,12 +137,32 @@ def prepare(data: DataSection, *, preference: bool, seed: int, say: Say) -> Prep
         "limit": data.limit,
         "train_source": source.facts(),
         "test_source": held.facts() if held else None,
+        "split_by": grouped,
         "test_from": "carved from train" if held is None else how,
         "rows": {"train": len(train), "valid": len(valid), "test": len(test)},
         "test_prompts_also_in_train": shared,
         "repeated_prompts_in_train": _repeated(train),
     }
     return Prepared(train, valid, test, source.form, facts)
+
+
+def _split(
+    rows: list[Example], test_rows: int, valid_rows: int, seed: int, near: float, say: Say
+) -> tuple[list[Example], list[Example], list[Example], str]:
+    """`split` by near prompts; by equal ones where too many rows hang together to be divided."""
+    # Here because it brings numpy, and this module must stay quick to import.
+    from appliance.data.audit.groups import near_groups
+
+    if not test_rows and not valid_rows:
+        return *split(rows, 0, 0, seed), "nothing"
+    parts = split(rows, test_rows, valid_rows, seed, near_groups(rows, near))
+    if len(parts[2]) >= _ENOUGH * test_rows and len(parts[1]) >= _ENOUGH * valid_rows:
+        return *parts, "near prompts"
+    say(
+        "data: so many prompts are near one another that they cannot be kept on one side; the "
+        "split keeps equal prompts together, and the audit counts the near ones."
+    )
+    return *split(rows, test_rows, valid_rows, seed), "equal prompts"
 
 
 def _read(

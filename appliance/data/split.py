@@ -1,11 +1,11 @@
-"""Samples and splits: seeded, the same prompt never on two sides, labels spread evenly."""
+"""Samples and splits: seeded, like prompts never on two sides, labels spread evenly."""
 
 from __future__ import annotations
 
 import random
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TypeVar
 
 from appliance.data.rows import Example, Row
@@ -45,7 +45,7 @@ def _plain(text: str) -> str:
 
 
 def labels(rows: Sequence[Example]) -> list[str] | None:
-    """The answer of each row where answers are few and short, and each stands twice; else None."""
+    """The answer of each row where answers are few, short and mostly repeated; else None."""
     found = []
     seen: Counter[str] = Counter()
     for row in rows:
@@ -55,20 +55,25 @@ def labels(rows: Sequence[Example]) -> list[str] | None:
         seen[found[-1]] += 1
         if len(seen) > _LABELS:
             return None
-    return found if seen and min(seen.values()) >= 2 else None
+    return found if seen and len(found) >= 2 * len(seen) else None
 
 
 def split(
-    rows: Sequence[_Example], test_rows: int, valid_rows: int, seed: int
+    rows: Sequence[_Example],
+    test_rows: int,
+    valid_rows: int,
+    seed: int,
+    groups_of: Sequence[Hashable] | None = None,
 ) -> tuple[list[_Example], list[_Example], list[_Example]]:
-    """(train, valid, test), each in the old order. Rows of one prompt stay on one side.
+    """(train, valid, test), each in the old order. Rows of one group stay on one side.
 
+    `groups_of` names the group of each row; unset, rows of one prompt are a group.
     The counts are met where the groups of equal prompts allow it, never exceeded; something
     always stays in train, of every label where there are labels.
     """
-    together: dict[str, list[int]] = defaultdict(list)
+    together: dict[Hashable, list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
-        together[prompt_key(row)].append(number)
+        together[prompt_key(row) if groups_of is None else groups_of[number]].append(number)
     groups = list(together.values())
     random.Random(seed).shuffle(groups)
     named = labels(rows) or [""] * len(rows)

@@ -32,6 +32,7 @@ def _details(run: RunDir) -> dict[str, Any]:
         "name": run.root.name,
         "recipe": run.recipe_file.read_text(encoding="utf-8"),
         "manifest": read_json(run.manifest) if run.manifest.is_file() else {},
+        "audit": read_json(run.audit) if run.audit.is_file() else None,
         "examples": _examples(run),
         "losses": _losses(run),
     }

@@ -37,7 +37,8 @@ def read(path):
 def test_the_run_holds_exactly_these_files(sft_run):
     found = {p.name + ("/" if p.is_dir() else "") for p in sft_run.iterdir()} - {"wandb/"}
     assert found == {
-        "recipe.yaml", "manifest.json", "events.jsonl", "logs/", "lock", "data/", "train/",
+        "recipe.yaml", "manifest.json", "audit.json", "events.jsonl", "logs/", "lock", "data/",
+        "train/",
         "base_answers.jsonl", "answers_before.jsonl", "answers_after.jsonl", "scores_before.json",
         "scores_after.json", "verdict.json", "adapter/", "export/", "report.html",
     }  # fmt: skip
