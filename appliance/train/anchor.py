@@ -60,7 +60,7 @@ class Rehearsal:
             loss = loss - self.loss_weight * tuned.gather(-1, target[:, None]).mean()
         if self.kl_weight:
             kl = self._kl(model, inputs, labels, tuned)
-            self.last_kl = float(kl)
+            self.last_kl = float(kl.detach())
             loss = loss + self.kl_weight * kl
         # A step's mean over its rows: this micro-batch holds `count` of them.
         return loss * (count * accumulation / self.rows_per_step)
