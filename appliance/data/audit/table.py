@@ -1,6 +1,6 @@
 """The rows of an audit, on disk: texts in one file, and a few numbers a row in memory.
 
-Memory is some 70 bytes a row, however long the rows are. Texts are read back by place, so a
+Memory is some 80 bytes a row, however long the rows are. Texts are read back by place, so a
 pair of candidates costs two short reads and no copy of the data.
 """
 
