@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from appliance.recipe import PolicySection
+from appliance.sections import PolicySection
 from appliance.statistics import paired
 
 Passed = Literal["yes", "no", "not measured"]

@@ -10,9 +10,9 @@ from appliance.recipe import keys
 
 HEAD = """# Recipe keys
 
-Generated from `appliance/recipe.py` by `python -m appliance.recipe_docs > docs/recipes.md`; a test
-checks that it is up to date. A recipe file holds only what differs from these defaults, and any
-key can be set on the command line: `--set train.epochs=1`.
+Generated from `appliance/sections.py` by `python -m appliance.recipe_docs > docs/recipes.md`; a
+test checks that it is up to date. A recipe file holds only what differs from these defaults, and
+any key can be set on the command line: `--set train.epochs=1`.
 
 The shipped recipes are in `recipes/`: `sft` (what `train` means alone), `sft-domain-shift`, `dpo`.
 

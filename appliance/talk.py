@@ -9,8 +9,8 @@ from appliance.errors import RunError
 from appliance.model import adapter
 from appliance.model.chat import generate
 from appliance.model.load import open_model
-from appliance.recipe import ModelSection
 from appliance.run import RunDir
+from appliance.sections import ModelSection
 
 
 class Talk:

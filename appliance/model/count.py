@@ -17,7 +17,7 @@ from appliance.data.audit.lengths import Template
 from appliance.errors import ModelError
 from appliance.model.chat import IGNORE, encode
 from appliance.model.load import resolve
-from appliance.recipe import ModelSection
+from appliance.sections import ModelSection
 
 _LONGEST = 1 << 30
 

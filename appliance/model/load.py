@@ -11,8 +11,8 @@ from typing import Any
 
 from appliance.errors import ModelError
 from appliance.model import backend, embedded
-from appliance.recipe import ModelSection
 from appliance.run import read_json, sha256
+from appliance.sections import ModelSection
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from appliance.errors import DataError, NoSpace, RunError
 from appliance.home import home
 from appliance.model.chat import Encoded, Sampling, complete, encode, generate, open_user_turn
 from appliance.model.load import Loaded, open_model, release, resolve
-from appliance.recipe import DataSection, Recipe
+from appliance.recipe import Recipe
 from appliance.run import RunDir, read_jsonl, write_json, write_jsonl
+from appliance.sections import DataSection
 from appliance.train.openers import OPEN, SMALL
 
 _WORDS = re.compile(r"\w+")

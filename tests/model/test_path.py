@@ -10,7 +10,7 @@ pytestmark = pytest.mark.model
 @pytest.fixture(scope="module")
 def loaded():
     from appliance.model.load import open_model
-    from appliance.recipe import ModelSection
+    from appliance.sections import ModelSection
 
     return open_model(ModelSection())
 

@@ -4,7 +4,7 @@ import pytest
 
 from appliance.evaluate.habit import Style
 from appliance.gate import decide
-from appliance.recipe import PolicySection
+from appliance.sections import PolicySection
 from appliance.statistics import mean, paired, share
 
 LABELS = [f"card_{name}" for name in ("lost", "stolen", "late", "new")] * 25

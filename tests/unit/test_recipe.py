@@ -111,7 +111,7 @@ def test_the_dump_is_the_recipe():
 
 def test_every_key_has_a_description():
     assert [name for name, field in keys() if not field.description and "." in name] == [
-        name for name, field in keys() if field.default.__class__.__module__ == "appliance.recipe"
+        name for name, field in keys() if field.default.__class__.__module__ == "appliance.sections"
     ]
 
 

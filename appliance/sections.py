@@ -1,0 +1,232 @@
+"""The sections of a recipe: every key there is, its default, and where the default comes from.
+
+`appliance.recipe` puts them together; `docs/recipes.md` is generated from them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Form = Literal[
+    "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "columns",
+    "preference", "dialogue_pairs",
+]  # fmt: skip
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSection(Section):
+    name: str = Field(
+        "embedded",
+        description="`embedded` (SmolLM2-135M-Instruct, comes with the appliance), a model folder, "
+        "or a hub id such as `Qwen/Qwen3-8B`.",
+    )
+    revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
+    bits: Literal[4, 16] = Field(
+        4,
+        description="4: QLoRA, the frozen base in NF4 with double quantization (Dettmers et al. "
+        "2023, arXiv 2305.14314). 16: LoRA on the 16-bit base.",
+    )
+    max_length: int = Field(
+        1024, ge=16, description="Tokens; longer rows are cut at the end, and counted aloud."
+    )
+
+
+class ColumnsSection(Section):
+    prompt: str | None = Field(None, description="Column that holds the prompt.")
+    completion: str | None = Field(None, description="Column that holds the answer.")
+
+
+class DataSection(Section):
+    train: str = Field(
+        "demo",
+        description="`demo` (the embedded synthetic support-desk triage), a JSONL, JSON, CSV or "
+        "Parquet file (also .gz), a folder of them, or a hub id.",
+    )
+    test: str | None = Field(
+        None,
+        description="Held-out rows. Unset: a `test` file beside a `train` file, else carved from "
+        "`train` by prompt.",
+    )
+    form: Form = Field("auto", description="Form of the rows; `auto` recognizes it and says so.")
+    columns: ColumnsSection = Field(ColumnsSection(), description="Names for `form: columns`.")
+    system: str | None = Field(None, description="System prompt for rows that have none.")
+    limit: int | None = Field(
+        None, ge=1, description="Use a seeded sample of this many rows of `train`."
+    )
+    test_limit: int = Field(200, ge=8, description="Held-out rows that are measured, at most.")
+    test_share: float = Field(0.1, gt=0, lt=0.9, description="Share carved where no `test` is.")
+    valid_share: float = Field(
+        0.05, ge=0, lt=0.5, description="Share of `train` kept for the held-out loss in training."
+    )
+
+
+Finding = Literal[
+    "broken_rows", "set_aside", "secrets", "personal_data", "contradictions",
+    "near_contradictions", "exact_duplicates", "near_duplicates", "repeated_prompts", "leakage",
+    "probe_contamination", "truncated", "control_tokens", "broken_encoding", "wrong_roles",
+    "empty_answers", "short_answers", "long_answers", "label_balance", "label_variants",
+    "thin_coverage", "too_small", "homogeneous", "same_pair", "both_orders", "length_bias",
+]  # fmt: skip
+
+
+class AuditSection(Section):
+    near: float = Field(
+        0.8,
+        ge=0.5,
+        le=1,
+        description="Share of their words from which two texts are near duplicates. Also used by "
+        "the split: near prompts stay on one side.",
+    )
+    block: tuple[Finding, ...] = Field(
+        ("broken_rows", "secrets"),
+        description="Findings that end the run before a GPU minute is spent (exit 3); "
+        "docs/data.md lists all. `[]`: none.",
+    )
+
+
+class AdapterSection(Section):
+    r: int = Field(
+        16,
+        ge=1,
+        description="Rank. 16 for a style or format, 64 for a domain shift (Unsloth's LoRA "
+        "hyperparameter guide: 16-64).",
+    )
+    alpha: int = Field(
+        16, ge=1, description="Scale: alpha / r multiplies the adapter (Unsloth: alpha = r)."
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="0 as Unsloth documents: its kernels are fastest there."
+    )
+    target_modules: tuple[str, ...] = Field(
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        min_length=1,
+        description="All seven linear layers (QLoRA paper, section 4: as good as full "
+        "fine-tuning only when all are adapted).",
+    )
+
+
+class TrainSection(Section):
+    epochs: float = Field(
+        3, gt=0, description="Passes over the rows. 1-3 (Unsloth's guide); more memorizes."
+    )
+    learning_rate: float = Field(
+        2e-4, gt=0, description="SFT 1e-4 to 2e-4 (QLoRA paper; Unsloth's guide), DPO 5e-6."
+    )
+    schedule: Literal["linear", "cosine", "constant_with_warmup"] = Field(
+        "linear", description="Learning-rate schedule after warm-up (Unsloth's notebooks)."
+    )
+    warmup_share: float = Field(
+        0.05, ge=0, lt=1, description="Share of the steps with a rising rate (Unsloth: 5-10 %)."
+    )
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's (Unsloth's guide: 0.01).")
+    max_grad_norm: float = Field(
+        1.0, gt=0, description="Gradients are clipped to this norm (TRL's default)."
+    )
+    batch_size: int = Field(
+        16, ge=1, description="Effective batch: rows for one optimizer step (Unsloth's guide: 16)."
+    )
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        description="Rows at once; unset: 4 on a GPU, on a CPU what 4,096 tokens hold.",
+    )
+    max_steps: int | None = Field(None, ge=1, description="Stop after so many optimizer steps.")
+    gradient_checkpointing: bool | None = Field(
+        None,
+        description="Recompute activations to save memory; unset: on a GPU yes (Unsloth's), on "
+        "CPU no (it costs a third of the time and memory is not short).",
+    )
+    evaluations: int = Field(
+        4, ge=0, description="How many times the held-out loss is measured in training."
+    )
+    seed: int = Field(3407, ge=0, description="Seed of split, order, adapter and sampling.")
+
+
+class DpoSection(Section):
+    beta: float = Field(
+        0.1, gt=0, description="Strength of the pull to the reference (Rafailov et al. 2023)."
+    )
+
+
+class RehearsalSection(Section):
+    self: bool = Field(
+        False,
+        description="Self-rehearsal: before training the base writes general dialogues, which are "
+        'rehearsed beside the task\'s rows (SA-SFT, "Talking to Yourself", arXiv 2602.20162).',
+    )
+    sources: tuple[str, ...] = Field(
+        (),
+        description="Files of general rows to rehearse instead (any form that `data.train` takes).",
+    )
+    share_of_rows: float = Field(
+        0.2, ge=0, le=0.9, description="Rehearsed rows as a share of all rows of a step; 0: none."
+    )
+    dialogues: int = Field(400, ge=8, description="How many dialogues the base writes.")
+    loss: float = Field(
+        0.0, ge=0, description="Weight of the loss on the rehearsed answers (SA-SFT itself: 1)."
+    )
+
+
+class AnchorSection(Section):
+    kl: float = Field(
+        1.0,
+        ge=0,
+        description="Weight of the KL to the base (adapter off) on the rehearsed answers, in nats "
+        "per token.",
+    )
+
+
+class AlarmSection(Section):
+    loss_under: float = Field(
+        0.2,
+        ge=0,
+        description="The smoothed training loss under which the alarm rises. A rule of thumb "
+        "(Unsloth's guide: under 0.2 it is likely overfitting); the held-out loss decides.",
+    )
+    action: Literal["warn", "stop"] = Field("warn", description="Only say it, or end training.")
+
+
+class EvaluateSection(Section):
+    off_task: str = Field(
+        "builtin", description="Off-task prompts: `builtin`, or a JSONL file of `prompt` rows."
+    )
+    answer_tokens: int = Field(
+        64, ge=8, description="Tokens of an answer to an off-task prompt, at most."
+    )
+    task_tokens: int | None = Field(
+        None, ge=1, description="Same for the task; unset: the longest held-out answer, and 8."
+    )
+
+
+class PolicySection(Section):
+    action: Literal["warn", "refuse"] = Field(
+        "warn", description="What a verdict of no does: only say it, or refuse the export (exit 3)."
+    )
+    min_gain: float = Field(
+        0.05, description="Gain on the task under which there is nothing to ship."
+    )
+    max_habit_leak: float = Field(
+        0.10, ge=0, le=1, description="Share of off-task prompts answered as the task, above base."
+    )
+    max_drift: float = Field(
+        0.25, gt=0, description="KL per token against the base on its own answers, in nats."
+    )
+
+
+class ExportSection(Section):
+    merged: bool = Field(True, description="Write the merged 16-bit model beside the adapter.")
+    strength: float = Field(1.0, ge=0, le=2, description="Scale at which the adapter is merged.")
+
+
+class WandbSection(Section):
+    mode: Literal["auto", "online", "offline", "off"] = Field(
+        "auto",
+        description="`auto`: on if WANDB_API_KEY is set (or WANDB_MODE=offline), else off. Never "
+        "asks for a key.",
+    )
+    project: str = Field("appliance", description="W&B project.")
