@@ -88,6 +88,8 @@ def _counts(
     wanted: Mapping[str, Fraction], most: Mapping[str, int | None], total: int
 ) -> dict[str, int]:
     """`total` rows by share, the largest remainders rounded up; none over its most."""
+    if not total:
+        return dict.fromkeys(wanted, 0)
     counts: dict[str, int] = {}
     free = dict(wanted)
     while free:

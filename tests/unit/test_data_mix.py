@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from appliance.data.mix import Source, mix
@@ -106,6 +106,7 @@ def test_what_cannot_be_mixed_is_refused(
 
 
 @settings(max_examples=100, deadline=None)
+@example(1, [(1, 1.0)], 1.0, False)  # a share of 1 asks the sources for nothing
 @given(
     st.integers(1, 300),
     st.lists(st.tuples(st.integers(1, 300), st.floats(0.1, 9)), min_size=1, max_size=4),
