@@ -25,6 +25,10 @@ recipe_options = [
 ]  # fmt: skip
 
 
+class Stop(BaseException):
+    """SIGTERM. Not an Exception: libraries swallow those while they import one another."""
+
+
 class Doors(click.Group):
     """Runs a verb, and turns an error into one sentence on stderr and an exit code."""
 
@@ -39,6 +43,9 @@ class Doors(click.Group):
             if error.do:
                 console.say(f"  {error.do}")
             sys.exit(error.exit_code)
+        except Stop:
+            console.say("terminated. The same command goes on at the stage it was in.")
+            sys.exit(Terminated.exit_code)
         except KeyboardInterrupt:
             console.say("interrupted. The same command goes on at the stage it was in.")
             sys.exit(130)
@@ -53,7 +60,7 @@ class Doors(click.Group):
 
 
 def _terminated(signum: int, frame: FrameType | None) -> None:
-    raise Terminated("Terminated.", "The same command goes on at the stage it was in.")
+    raise Stop
 
 
 @click.group(cls=Doors, context_settings=PLAIN)
