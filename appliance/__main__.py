@@ -1,4 +1,4 @@
 from appliance.cli import main
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="appliance")  # and not `python -m appliance`

@@ -23,10 +23,21 @@ class Console:
     def __init__(self) -> None:
         self._err: TextIO | None = None
         self._out: TextIO | None = None
+        self._aside: TextIO | None = None
 
     @property
     def err(self) -> TextIO:
-        return self._err or sys.stderr
+        return self._aside or self._err or sys.stderr
+
+    @contextmanager
+    def aside(self, log: Path) -> Iterator[None]:
+        """For the block, what would be said here goes to `log`; a terminal keeps its live bar."""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as self._aside:
+            try:
+                yield
+            finally:
+                self._aside = None
 
     def quiet(self, log: Path) -> None:
         """From here to the end of the process, what libraries print goes to `log`."""
@@ -54,7 +65,9 @@ class Console:
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Bar]:
-        bar = Bar(self.err, what, max(total, 1))
+        terminal = self._err or sys.stderr
+        kept = self._aside is None or not terminal.isatty()
+        bar = Bar(self.err if kept else terminal, what, max(total, 1), kept)
         try:
             yield bar
         finally:
@@ -62,10 +75,13 @@ class Console:
 
 
 class Bar:
-    """A bar with time left on a terminal; elsewhere a line every 15 seconds."""
+    """A bar with time left on a terminal; elsewhere a line every 15 seconds.
 
-    def __init__(self, out: TextIO, what: str, total: int) -> None:
-        self.out, self.what, self.total = out, what, total
+    Its last line stays where it is `kept`.
+    """
+
+    def __init__(self, out: TextIO, what: str, total: int, kept: bool = True) -> None:
+        self.out, self.what, self.total, self.kept = out, what, total, kept
         self.done, self.written, self.note = 0, -1, ""
         self.started = self.shown = time.monotonic()
         self.live = out.isatty()
@@ -99,10 +115,19 @@ class Bar:
             self.written = self.done
             print(f"  {self._line()}", file=self.out, flush=True)
 
+    def say(self, text: str) -> None:
+        """A line of its own above the bar."""
+        if self.live:
+            self.out.write("\r\033[K")
+            self.out.flush()
+        console.say(text)
+        if self.live:
+            self._show()
+
     def close(self) -> None:
         if self.live:
             self.out.write("\r\033[K")
-        if self.live or self.written != self.done:
+        if self.kept and (self.live or self.written != self.done):
             print(f"  {self._line()}", file=self.out, flush=True)
 
 

@@ -56,7 +56,7 @@ def data(run: RunDir, recipe: Recipe) -> None:
 def baseline(run: RunDir, recipe: Recipe) -> None:
     from appliance.evaluate.measure import measure
 
-    _manifest(run, recipe)
+    manifest(run, recipe)
     measure(run, recipe, "before")
 
 
@@ -116,11 +116,13 @@ STAGES = (
 def go(run: RunDir, recipe: Recipe, last: str | None = None, again: tuple[str, ...] = ()) -> None:
     """Run the stages that are not done yet, up to `last`, and those named in `again`.
 
-    The model is looked for first, so that a wrong name costs no time.
+    Model and rehearsal sources are looked for first, so that a wrong name costs no time.
     """
     from appliance.model.load import resolve
+    from appliance.train.rehearsal import check
 
     resolve(recipe.model)
+    check(recipe)
     for stage in STAGES:
         if stage.name in again:
             stage.done(run).unlink(missing_ok=True)
@@ -142,7 +144,7 @@ def go(run: RunDir, recipe: Recipe, last: str | None = None, again: tuple[str, .
             return
 
 
-def _manifest(run: RunDir, recipe: Recipe) -> None:
+def manifest(run: RunDir, recipe: Recipe) -> None:
     """Versions, seed, hashes of recipe, data and model, machine. Never a row, never a secret."""
     from appliance.model import backend
     from appliance.model.load import resolve

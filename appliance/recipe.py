@@ -24,6 +24,7 @@ from appliance.sections import (
     DataSection,
     DpoSection,
     EvaluateSection,
+    EwcSection,
     ExportSection,
     ModelSection,
     PolicySection,
@@ -34,6 +35,14 @@ from appliance.sections import (
 )
 
 _LIST = "`appliance recipes show sft` lists every key."
+# The documented learning rates by (method, are all weights trained?). Of an adapter: the QLoRA
+# paper and Unsloth's guide. Of all weights: TRL's default of 2e-5, and Tulu 3 (arXiv 2411.15124).
+_RATES = {
+    ("sft", False): (1e-4, 2e-4),
+    ("dpo", False): (5e-6, 5e-6),
+    ("sft", True): (5e-6, 2e-5),
+    ("dpo", True): (5e-7, 5e-7),
+}
 
 
 class Recipe(Section):
@@ -48,6 +57,7 @@ class Recipe(Section):
     dpo: DpoSection = DpoSection()
     rehearsal: RehearsalSection = RehearsalSection()
     anchor: AnchorSection = AnchorSection()
+    ewc: EwcSection = EwcSection()
     alarm: AlarmSection = AlarmSection()
     evaluate: EvaluateSection = EvaluateSection()
     policy: PolicySection = PolicySection()
@@ -62,15 +72,16 @@ class Recipe(Section):
     @property
     def rehearses(self) -> bool:
         """Are there general rows beside the task's?"""
-        given = self.rehearsal.self or self.rehearsal.sources
-        weighs = self.rehearsal.loss or self.anchor.kl
-        return bool(given and weighs and self.rehearsal.share_of_rows)
+        given = self.rehearsal.self is not False or self.rehearsal.sources
+        beside = self.rehearsal.share_of_rows and (self.rehearsal.loss or self.anchor.kl)
+        return bool(given and (beside or self.ewc.strength))
 
     def warnings(self) -> list[str]:
         """What is outside the documented ranges, and what to expect of it."""
         said = []
         r, rate, epochs = self.adapter.r, self.train.learning_rate, self.train.epochs
-        if not 16 <= r <= 64:
+        whole = self.adapter.kind == "none"
+        if not whole and not 16 <= r <= 64:
             said.append(
                 f"adapter.r={r} is outside 16-64: "
                 + (
@@ -84,12 +95,12 @@ class Recipe(Section):
                 f"train.epochs={epochs:g} is outside 1-3: "
                 + ("it will memorize rows." if epochs > 3 else "some rows are never seen.")
             )
-        low, high = (1e-4, 2e-4) if self.method == "sft" else (5e-6, 5e-6)
+        low, high = _RATES[self.method, whole]
         if not low <= rate <= high:
             documented = f"{low:g}" if low == high else f"{low:g} to {high:g}"
             said.append(
                 f"train.learning_rate={rate:g} is outside the documented {documented} for "
-                f"{self.method}: "
+                f"{self.method}{' of all weights' if whole else ''}: "
                 + ("it will forget more." if rate > high else "it may learn little.")
             )
         return said
@@ -190,7 +201,7 @@ def build(tree: Mapping[Any, Any], source: str) -> Recipe:
     """Validate plain values. Raises RecipeError with the key and the nearest known one."""
     try:
         # Through strings so that a YAML float such as 2e-4 (text in YAML 1.1) becomes a number.
-        return Recipe.model_validate(tree)
+        recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -201,6 +212,24 @@ def build(tree: Mapping[Any, Any], source: str) -> Recipe:
             f"{source}: {key}: {first['msg'].lower()} (it is {first['input']!r:.80}).",
             "See docs/recipes.md, or `appliance recipes show sft`.",
         ) from error
+    _check_together(recipe, source)
+    return recipe
+
+
+def _check_together(recipe: Recipe, source: str) -> None:
+    """Keys that are right alone and not together. Raises RecipeError, which names both."""
+    kind = recipe.adapter.kind
+    if kind == "none" and recipe.model.bits != 16:
+        raise RecipeError(
+            f"{source}: adapter.kind: none trains all weights, and those of model.bits: "
+            f"{recipe.model.bits} cannot be trained.",
+            "Set model.bits=16, or adapter.kind=lora.",
+        )
+    if kind != "lora" and recipe.ewc.strength > 0:
+        raise RecipeError(
+            f"{source}: ewc.strength is for adapter.kind: lora alone, and adapter.kind is {kind}.",
+            "Set ewc.strength=0 and leave it to anchor.kl, or adapter.kind=lora.",
+        )
 
 
 def _nearest(key: str, section: bool = False) -> str:
@@ -209,7 +238,8 @@ def _nearest(key: str, section: bool = False) -> str:
         near = difflib.get_close_matches(key, sections, n=1)
         return f"Did you mean the section {near[0]}?" if near else _LIST
     known = [name for name, _ in keys()]
-    leaf = {name.rsplit(".", 1)[-1]: name for name in known}
+    # Of two keys of one name the first in the recipe is meant: train.epochs before alarm.epochs.
+    leaf = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     # A key in the wrong section is the commonest slip: look for its own name first.
     last = key.rsplit(".", 1)[-1]

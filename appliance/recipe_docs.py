@@ -16,13 +16,16 @@ any key can be set on the command line: `--set train.epochs=1`.
 
 The shipped recipes are in `recipes/`: `sft` (what `train` means alone), `sft-domain-shift`, `dpo`.
 
-## About the alarm
+## About the alarms
 
+Each alarm rises once and only warns, unless `alarm.lower_rate` or `alarm.stop` names it
+(`--set alarm.stop=[drift,held_out_rise]`); [forgetting.md](forgetting.md) says what each means.
 `alarm.loss_under` is a rule of thumb, not a measurement: a training loss under 0.2 often means
 that rows are being memorized. A task whose answers are mostly fixed text (the embedded demo is
-one) gets there by learning the format. The held-out loss decides: while it falls, the model still
-learns; when it rises and the training loss falls, it memorizes. The alarm therefore only warns by
-default and names the held-out loss; `alarm.action: stop` ends training there and keeps the adapter.
+one) gets there by learning the format. So the held-out loss is measured before that alarm rises: it
+is held back, with a note, while the held-out loss is as low (at most 1.5 times as high). With
+`train.patience` training ends by itself where the held-out loss no longer falls, and the best
+adapter measured is the one that is kept.
 
 """
 
@@ -49,7 +52,9 @@ def _values(kind: Any) -> str:
     if get_origin(kind) in (Union, types.UnionType):
         return " or ".join(_values(k) for k in get_args(kind))
     if get_origin(kind) is tuple:
-        return "list of text"
+        inner = get_args(kind)[0]
+        few = get_origin(inner) is Literal and len(get_args(inner)) < 10
+        return f"list of {_values(inner)}" if few else "list of text"
     names = {str: "text", int: "whole number", float: "number", bool: "true, false"}
     return names.get(kind, "null" if kind is type(None) else str(kind))
 
@@ -57,7 +62,9 @@ def _values(kind: Any) -> str:
 def _default(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(value)
-    return {None: "null", True: "true", False: "false"}.get(value, str(value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)
 
 
 if __name__ == "__main__":

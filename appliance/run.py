@@ -11,9 +11,10 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class RunDir:
     manifest = property(lambda self: self.root / "manifest.json")
     events = property(lambda self: self.root / "events.jsonl")
     log = property(lambda self: self.root / "logs" / "libraries.log")
+    told = property(lambda self: self.root / "logs" / "run.log")
     train_rows = property(lambda self: self.root / "data" / "train.jsonl")
     valid_rows = property(lambda self: self.root / "data" / "valid.jsonl")
     test_rows = property(lambda self: self.root / "data" / "test.jsonl")
@@ -95,33 +97,51 @@ class RunDir:
             ) from error
         return build(tree if isinstance(tree, dict) else {}, str(self.recipe_file))
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the run. Raises RunError at once when another process has it.
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the run. Raises RunError at once when another process has it."""
+        return hold(self.root, "--run")
 
-        flock: the system frees it when the process dies, so a stale lock cannot exist.
-        """
-        path = self.root / "lock"
-        with _space(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = path.open("a+")
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise RunError(
-                    f"{self.root} is in use by another process.",
-                    "Wait for it, or name another --run.",
-                ) from error
-            yield
-        finally:
-            handle.close()
+    def take_data(self, other: RunDir) -> None:
+        """Copy what the data stage wrote in `other`; the file that says it is done comes last."""
+        self._take(other, "train_rows", "valid_rows", "test_rows", "audit", "data_facts")
+
+    def take_baseline(self, other: RunDir) -> None:
+        """Copy what the baseline stage measured in `other`, likewise."""
+        self._take(other, "base_answers", "answers_before", "scores_before")
+
+    def _take(self, other: RunDir, *names: str) -> None:
+        for name in names:
+            copy(getattr(other, name), getattr(self, name))
 
     def event(self, kind: str, text: str, **facts: Any) -> dict[str, Any]:
         """Add one line to events.jsonl: stages, warnings, alarms."""
         record = {"time": now(), "kind": kind, "text": text, **facts}
         append_jsonl(self.events, record)
         return record
+
+
+@contextmanager
+def hold(root: Path, option: str) -> Iterator[None]:
+    """Hold a folder. Raises RunError at once when another process has it.
+
+    flock: the system frees it when the process dies, so a stale lock cannot exist. `option` is
+    the one that named the folder.
+    """
+    path = root / "lock"
+    with _space(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+")
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunError(
+                f"{root} is in use by another process.",
+                f"Wait for it, or name another {option}.",
+            ) from error
+        yield
+    finally:
+        handle.close()
 
 
 def differences(old: Recipe, new: Recipe) -> list[str]:
@@ -177,6 +197,21 @@ def write_bytes(path: Path, data: bytes) -> None:
                 handle.flush()
                 os.fsync(handle.fileno())
             aside.replace(path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+
+def copy(source: Path, target: Path) -> None:
+    """A file as it is, written aside and renamed. Raises NoSpace, RunError."""
+    aside = target.with_name(f".{target.name}.part")
+    with _space(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(source, aside)
+            with aside.open("rb") as handle:
+                os.fsync(handle.fileno())
+            aside.replace(target)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise

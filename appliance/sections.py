@@ -16,7 +16,7 @@ Form = Literal[
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelSection(Section):
@@ -90,6 +90,14 @@ class AuditSection(Section):
 
 
 class AdapterSection(Section):
+    kind: Literal["lora", "dora", "none"] = Field(
+        "lora",
+        description="`lora` (Hu et al. 2021), `dora` (Liu et al. 2024: direction and length apart; "
+        "slower), or `none`: full fine-tuning, all weights are trained (needs `model.bits: 16`).",
+    )
+    rank_stabilized: bool = Field(
+        False, description="Scale alpha / sqrt(r) in place of alpha / r (Kalajdzievski 2023)."
+    )
     r: int = Field(
         16,
         ge=1,
@@ -97,7 +105,10 @@ class AdapterSection(Section):
         "hyperparameter guide: 16-64).",
     )
     alpha: int = Field(
-        16, ge=1, description="Scale: alpha / r multiplies the adapter (Unsloth: alpha = r)."
+        32,
+        ge=1,
+        description="Scale: alpha / r multiplies the adapter (Unsloth's guide: alpha = r or 2r; 2r "
+        "where the KL anchor slows the learning, docs/forgetting.md).",
     )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="0 as Unsloth documents: its kernels are fastest there."
@@ -144,6 +155,12 @@ class TrainSection(Section):
     evaluations: int = Field(
         4, ge=0, description="How many times the held-out loss is measured in training."
     )
+    patience: int = Field(
+        2,
+        ge=0,
+        description="Early stopping: held-out losses in a row that are no better than the best, "
+        "after which training ends; 0: never. The adapter kept is the best one measured.",
+    )
     seed: int = Field(3407, ge=0, description="Seed of split, order, adapter and sampling.")
 
 
@@ -153,15 +170,24 @@ class DpoSection(Section):
     )
 
 
+class Source(Section):
+    """General rows, and their share among the general rows (any positive weight)."""
+
+    path: str
+    share: float = Field(1.0, gt=0)
+
+
 class RehearsalSection(Section):
-    self: bool = Field(
-        False,
+    self: bool | None = Field(
+        None,
         description="Self-rehearsal: before training the base writes general dialogues, which are "
-        'rehearsed beside the task\'s rows (SA-SFT, "Talking to Yourself", arXiv 2602.20162).',
+        'rehearsed beside the task\'s rows (SA-SFT, "Talking to Yourself", arXiv 2602.20162). '
+        "Unset: yes where `sources` is empty.",
     )
-    sources: tuple[str, ...] = Field(
+    sources: tuple[str | Source, ...] = Field(
         (),
-        description="Files of general rows to rehearse instead (any form that `data.train` takes).",
+        description="Files of general rows to rehearse (any form that `data.train` takes), each a "
+        "name, or `{path: …, share: …}` with its share among them.",
     )
     share_of_rows: float = Field(
         0.2, ge=0, le=0.9, description="Rehearsed rows as a share of all rows of a step; 0: none."
@@ -174,21 +200,66 @@ class RehearsalSection(Section):
 
 class AnchorSection(Section):
     kl: float = Field(
-        1.0,
+        2.0,
         ge=0,
         description="Weight of the KL to the base (adapter off) on the rehearsed answers, in nats "
         "per token.",
     )
 
 
+class EwcSection(Section):
+    strength: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of the quadratic penalty on the change of the weights, by the Fisher "
+        "information of the base on the rehearsed dialogues (Kirkpatrick et al. 2017), in nats per "
+        "token as `anchor.kl`. 0: none.",
+    )
+    dialogues: int = Field(
+        64, ge=1, description="Rehearsed dialogues that the Fisher information is estimated on."
+    )
+
+
+AlarmName = Literal[
+    "loss_under", "first_epoch_under", "held_out_rise", "drift", "not_finite", "epochs",
+    "chosen_falls", "margin_over", "accuracy_at_once",
+]  # fmt: skip
+
+
 class AlarmSection(Section):
     loss_under: float = Field(
         0.2,
         ge=0,
-        description="The smoothed training loss under which the alarm rises. A rule of thumb "
-        "(Unsloth's guide: under 0.2 it is likely overfitting); the held-out loss decides.",
+        description="The smoothed training loss under which the alarm rises, unless the held-out "
+        "loss is as low. A rule of thumb (Unsloth's guide: under 0.2 it is likely overfitting).",
     )
-    action: Literal["warn", "stop"] = Field("warn", description="Only say it, or end training.")
+    first_epoch_under: float = Field(
+        0.2,
+        ge=0,
+        description="The same within the first epoch, whatever the held-out loss: the rows are too "
+        "few or too much alike.",
+    )
+    held_out_rise: float = Field(
+        0.1,
+        ge=0,
+        description="Rise of the held-out loss over its best, as a share of it, while the training "
+        "loss falls.",
+    )
+    drift: float = Field(
+        0.25,
+        ge=0,
+        description="Drift budget: KL per token against the base on its own answers, in nats.",
+    )
+    epochs: float = Field(3.0, gt=0, description="Passes over the rows; more memorizes.")
+    margin_over: float = Field(
+        10.0, gt=0, description="DPO: the smoothed reward margin that is an explosion."
+    )
+    lower_rate: tuple[AlarmName, ...] = Field(
+        (), description="Alarms at which the learning rate is halved. Others only warn."
+    )
+    stop: tuple[AlarmName, ...] = Field(
+        (), description="Alarms that end training; the adapter is kept. `not_finite` always does."
+    )
 
 
 class EvaluateSection(Section):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 LEVEL = 0.95
+RESAMPLES = 2000
 
 
 def share(hits: Sequence[bool]) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def mean(values: Sequence[float]) -> dict[str, Any]:
         only = float(data[0]) if len(data) else 0.0
         return {"n": len(data), "value": float(data.mean()), "interval": [only, only]}
     found = bootstrap(
-        (data,), np.mean, confidence_level=LEVEL, n_resamples=2000, method="percentile", rng=0
+        (data,), np.mean, confidence_level=LEVEL, n_resamples=RESAMPLES, method="percentile", rng=0
     ).confidence_interval
     return {"n": len(data), "value": float(data.mean()), "interval": [found.low, found.high]}
 
@@ -39,3 +40,36 @@ def paired(before: Sequence[float | None], after: Sequence[float | None]) -> dic
     """Mean of after - before over the items that were scored both times."""
     both = [a - b for b, a in zip(before, after, strict=True) if a is not None and b is not None]
     return mean(both)
+
+
+def nested(
+    groups: Sequence[Sequence[float]], weights: Sequence[Sequence[float]] | None = None
+) -> dict[str, Any]:
+    """Mean over groups (seeds) of the mean over their items, with its interval, n and `groups`.
+
+    The hierarchical percentile bootstrap (Davison and Hinkley 1997): groups are drawn, then items
+    within each that was drawn. Few groups show little of what differs between groups. `weights`:
+    of each item in the mean of its group.
+    """
+    import numpy as np
+
+    given = weights or [[1.0] * len(values) for values in groups]
+    filled = [
+        (np.asarray(values, dtype=float), np.asarray(weight, dtype=float))
+        for values, weight in zip(groups, given, strict=True)
+        if len(values)
+    ]
+    items, count = sum(len(values) for values, _ in filled), len(filled)
+    if not filled:
+        return {"n": 0, "groups": 0, "value": None, "interval": None}
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(count, size=(count, RESAMPLES))
+    means = np.zeros(RESAMPLES)
+    for slot in drawn:
+        for number, (values, weight) in enumerate(filled):
+            mine = slot == number
+            picked = rng.integers(len(values), size=(int(mine.sum()), len(values)))
+            means[mine] += np.average(values[picked], axis=1, weights=weight[picked]) / count
+    value = float(np.mean([np.average(values, weights=weight) for values, weight in filled]))
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return {"n": items, "groups": count, "value": value, "interval": [float(low), float(high)]}

@@ -19,7 +19,7 @@ class Talk:
     def __init__(self, target: str, *, base: bool, system: str | None, tokens: int) -> None:
         run = RunDir(target)
         if run.recipe_file.is_file():
-            if not base and not (run.adapter / adapter.WEIGHTS).is_file():
+            if not base and not run.adapter.is_dir():  # written aside, so it is whole or not there
                 raise RunError(
                     f"{target} has no adapter yet.", "Finish it with `train --run`, or use --base."
                 )

@@ -5,7 +5,9 @@ layers are kept in a folder of their own, so a second run builds only what has c
 $APPLIANCE_IMAGE_STORE, or `appliance-image-tests` in the user's cache.
 
     docker build …   builds the CPU image, with pip's settings of this machine
-    docker run …     runs without a GPU, and a `train` is cut short
+    docker run …     runs without a GPU, on one thread, and a `train` is cut short
+
+Without arguments it is the probe: can a container of that Debian run here at all?
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BASE = "docker.io/library/debian:bookworm-slim"
-TOOLS = ("podman", "crun", "debootstrap")
+TOOLS = ("podman", "crun", "conmon", "debootstrap")
 SHORT = (
     "data.limit=32", "data.test_limit=8", "train.max_steps=1", "train.evaluations=0",
     "evaluate.answer_tokens=8", "evaluate.off_task=off_task.jsonl",
@@ -114,11 +116,10 @@ def make_base(store: Path) -> None:
     root = store / "base"
     subprocess.run(["rm", "-rf", str(root)], check=True)
     mirror = debian_mirror()
-    subprocess.run(
-        ["debootstrap", "--variant=minbase", "bookworm", str(root), *filter(None, [mirror])],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    # In a mount namespace of its own, so that no /proc stays mounted there when it is cut off. Its
+    # errors go to stdout: they are to be seen.
+    command = ["unshare", "-m", "debootstrap", "--variant=minbase", "bookworm", str(root)]
+    subprocess.run([*command, *filter(None, [mirror])], check=True, stdout=2)
     # What the slim image leaves out, now and of whatever is installed later.
     (root / "etc/dpkg/dpkg.cfg.d/slim").write_text(
         "path-exclude /usr/share/doc/*\npath-include /usr/share/doc/*/copyright\n"
@@ -136,6 +137,14 @@ def make_base(store: Path) -> None:
     if packed.wait():
         raise RuntimeError("tar failed on the Debian base")
     subprocess.run(["rm", "-rf", str(root)], check=True)
+
+
+def prepare(store: Path) -> None:
+    """Make the settings and the base, where they are not there yet, and run a container of it."""
+    write_settings(store)
+    if subprocess.run(podman(store, "image", "exists", BASE)).returncode:
+        make_base(store)
+    subprocess.run(podman(store, *translate(["run", "--rm", BASE, "true"])), check=True)
 
 
 def pip_settings() -> list[str]:
@@ -175,10 +184,25 @@ def translate(arguments: list[str]) -> list[str]:
             rest += [word for pair in SHORT for word in ("--set", pair)]
         # podman has a tmpfs in more places than docker where the root is read-only, and asks
         # systemd for the health checks.
-        return [verb, "--read-only-tmpfs=false", "--no-healthcheck", *rest]
+        # One thread: two wait for one another wherever the machine has other work to do.
+        ours = ["--read-only-tmpfs=false", "--no-healthcheck", "--env", "OMP_NUM_THREADS=1"]
+        return [verb, *ours, *rest]
     return arguments
 
 
+def probe() -> str:
+    """Why no container runs here, or nothing."""
+    if reason := lacking():
+        return reason
+    try:
+        prepare(default_store())
+    except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
+        return str(error)
+    return ""
+
+
 if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        sys.exit(probe() or 0)
     line = podman(Path(sys.argv[1]), *translate(sys.argv[2:]))
     os.execvp(line[0], line)

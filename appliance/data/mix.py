@@ -1,8 +1,7 @@
-"""General rows mixed with task rows at a stated share of rows; what came of it is said.
+"""General rows beside the task's, at the share that was asked for; what came of it is said.
 
-No row is repeated unless that is asked for, and none is left out without being counted. A source
-with too few rows for its share gives all it has, and the other sources give the rest. Where all
-of them together are too few, task rows are left over, so that the task's share is kept.
+A source has its share of the general rows. One with fewer rows than its share is taken again from
+the start, and that is counted: nothing is repeated or left over in silence.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from typing import Any, Generic, TypeVar
 from appliance.errors import DataError
 
 Kind = TypeVar("Kind")
-TASK, DEFAULT = "task", 0.8
 
 
 @dataclass(frozen=True)
@@ -28,100 +26,74 @@ class Source(Generic[Kind]):
     share: float = 1.0
 
 
+def general_rows(task_rows: int, share_of_rows: float) -> Fraction:
+    """How many general rows make `share_of_rows` of all: 1,000 task rows at 0.25 take 333 1/3."""
+    share = Fraction(str(share_of_rows))
+    if not 0 <= share < 1:
+        raise DataError(f"A share of {share_of_rows} is none.", "Give one from 0 to 0.9.")
+    return task_rows * share / (1 - share)
+
+
 def mix(
-    task: Sequence[Kind],
+    task_rows: int,
     sources: Sequence[Source[Kind]],
-    share_of_rows: float = DEFAULT,
-    seed: int = 3407,
-    *,
-    repeat: bool = False,
-    tokens: Callable[[Kind], int] | None = None,
+    share_of_rows: float,
+    seed: int,
+    tokens: Callable[[Kind], int] = lambda row: 0,
 ) -> tuple[list[Kind], dict[str, Any]]:
-    """(rows in random order, facts). `share_of_rows` is the task's: 0.8 is four task rows of five.
+    """(general rows in the order in which they are taken, facts of each source).
 
-    With `repeat` the rows of a source that is too small are taken again, and counted. Raises
-    DataError.
+    A source is used up before any row of it comes again. Raises DataError: no sources, one
+    without rows or share, two of one name, a share outside 0 to 1.
     """
-    _check(task, sources, share_of_rows)
-    own = Fraction(str(share_of_rows))
-    weight = sum((Fraction(str(source.share)) for source in sources), Fraction(0))
-    wanted = {TASK: own}
-    wanted |= {s.name: (1 - own) * Fraction(str(s.share)) / weight for s in sources}
-    have: dict[str, Sequence[Kind]] = {TASK: task, **{s.name: s.rows for s in sources}}
-    total = len(task) / own
-    if not repeat and own < 1:
-        total = min(total, sum(len(source.rows) for source in sources) / (1 - own))
-    counts = {TASK: min(len(task), round(own * total))}
-    counts |= _counts(
-        {source.name: wanted[source.name] for source in sources},
-        {source.name: None if repeat else len(source.rows) for source in sources},
-        round((1 - own) * total),
-    )
+    _check(sources)
+    counts = _counts(sources, round(general_rows(task_rows, share_of_rows)))
     draw = random.Random(seed)
-    mixed: list[Kind] = []
-    facts: dict[str, Any] = {}
-    for name, count in counts.items():
-        rows = have[name]
-        picked = [row for _ in range(count // len(rows)) for row in rows] if rows else []
-        picked += draw.sample(list(rows), count - len(picked))
-        mixed += picked
-        facts[name] = {
-            "asked_share": float(wanted[name]),
-            "rows": len(rows),
-            "used": min(count, len(rows)),
-            "left_over": max(0, len(rows) - count),
-            "repeated": max(0, count - len(rows)),
-            "share_of_rows": count / max(sum(counts.values()), 1),
+    turns = {s.name: _passes(s.rows, counts[s.name], draw) for s in sources}
+    facts = {
+        s.name: {
+            "asked_share": s.share / sum(other.share for other in sources),
+            "rows": len(s.rows),
+            "taken": counts[s.name],
+            "used": min(counts[s.name], len(s.rows)),
+            "left_over": max(0, len(s.rows) - counts[s.name]),
+            "repeated": max(0, counts[s.name] - len(s.rows)),
+            "tokens": sum(tokens(row) for row in turns[s.name]),
         }
-        if tokens is not None:
-            facts[name]["tokens"] = sum(tokens(row) for row in picked)
-    if tokens is not None:
-        every = sum(part["tokens"] for part in facts.values())
-        for part in facts.values():
-            part["share_of_tokens"] = part["tokens"] / max(every, 1)
-    draw.shuffle(mixed)
-    return mixed, {"share_of_rows": share_of_rows, "rows": len(mixed), "seed": seed,
-                   "sources": facts}  # fmt: skip
+        for s in sources
+    }
+    # Spread over the run: which source is next is shuffled, each keeps its own order.
+    order = [name for name, count in counts.items() for _ in range(count)]
+    draw.shuffle(order)
+    left = {name: iter(rows) for name, rows in turns.items()}
+    return [next(left[name]) for name in order], facts
 
 
-def _counts(
-    wanted: Mapping[str, Fraction], most: Mapping[str, int | None], total: int
-) -> dict[str, int]:
-    """`total` rows by share, the largest remainders rounded up; none over its most."""
-    if not total:
-        return dict.fromkeys(wanted, 0)
-    counts: dict[str, int] = {}
-    free = dict(wanted)
-    while free:
-        left, weight = total - sum(counts.values()), sum(free.values())
-        full = {
-            name: limit
-            for name, share in free.items()
-            if (limit := most[name]) is not None and left * share / weight >= limit
-        }
-        if not full:
-            exact = {name: left * share / weight for name, share in free.items()}
-            counts |= {name: int(part) for name, part in exact.items()}
-            order = sorted(exact, key=lambda name: int(exact[name]) - exact[name])
-            for name in order[: total - sum(counts.values())]:
-                counts[name] += 1
-            break
-        counts |= full
-        free = {name: share for name, share in free.items() if name not in full}
-    return {name: counts[name] for name in wanted}
+def _passes(rows: Sequence[Kind], count: int, draw: random.Random) -> list[Kind]:
+    out: list[Kind] = []
+    while len(out) < count:
+        out += draw.sample(list(rows), min(len(rows), count - len(out)))
+    return out
 
 
-def _check(task: Sequence[Any], sources: Sequence[Source[Any]], share: float) -> None:
-    if not 0 < share <= 1:
-        raise DataError(f"A share_of_rows of {share} is no share.", "Give one over 0, up to 1.")
-    if not task:
-        raise DataError("There are no task rows to mix.", "Give data with rows.")
-    if share < 1 and not sources:
-        raise DataError("There are no general rows to mix in.", "Name a source, or share 1.")
-    names = [TASK, *(source.name for source in sources)]
+def _counts(sources: Sequence[Source[Any]], total: int) -> Mapping[str, int]:
+    """`total` rows by share, the largest remainders rounded up."""
+    weight = sum(Fraction(str(s.share)) for s in sources)
+    exact = {s.name: total * Fraction(str(s.share)) / weight for s in sources}
+    counts = {name: int(part) for name, part in exact.items()}
+    order = sorted(exact, key=lambda name: counts[name] - exact[name])
+    for name in order[: total - sum(counts.values())]:
+        counts[name] += 1
+    return counts
+
+
+def _check(sources: Sequence[Source[Any]]) -> None:
+    if not sources:
+        raise DataError("There are no general rows to mix in.", "Name a source, or share 0.")
+    names = [source.name for source in sources]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise DataError(f"Two sources have the name {twice}.", "Give each its own name.")
+        raise DataError(f"rehearsal.sources has {twice} twice.", "Name each source once.")
     for source in sources:
         if not source.share > 0 or not source.rows:
             what = "no rows" if not source.rows else f"a share of {source.share}"

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from appliance.data.files import Raw
 from appliance.data.forms import ColumnNames, Form, SetAside, convert, describe, recognize
-from appliance.data.read import Located, read_located
-from appliance.data.rows import Example
+from appliance.data.read import Located, locate, read_located
+from appliance.data.rows import Example, Row
 from appliance.data.sources import Named, choose
 from appliance.data.split import prompt_key, sample, split
 from appliance.errors import DataError
@@ -106,13 +106,13 @@ def prepare(
     Prompts that share `near` of their words stay on one side of the split.
     """
     train_from, test_from, how = choose(data.train, data.test, preference)
-    source = _read(data, "train", train_from, None, data.limit, preference, seed)
+    source = _read(data, "data.train", train_from, None, data.limit, preference, seed)
     _tell(source, data.limit, seed, say)
     held: Source | None = None
     if test_from is not None:
         if how == "beside":
             say(f"data: test rows from {test_from[0]} beside it.")
-        held = _read(data, "test", test_from, source.form, data.test_limit, preference, seed)
+        held = _read(data, "data.test", test_from, source.form, data.test_limit, preference, seed)
         _tell(held, data.test_limit, seed, say)
     test_rows = 0 if held else _test_rows(len(source.rows), data)
     valid_rows = _valid_rows(len(source.rows) - test_rows, data.valid_share)
@@ -146,6 +146,18 @@ def prepare(
     return Prepared(train, valid, test, source.form, facts)
 
 
+def read_general(name: str, say: Say) -> tuple[list[Row], dict[str, Any]]:
+    """(every usable row of a file of general dialogues, facts). Raises DataError."""
+    # Here because it brings pydantic, and this module must stay quick to import.
+    from appliance.sections import DataSection as Section
+
+    source = _read(
+        Section(train=name), "rehearsal.sources", (name, locate(name)), None, None, False, 0
+    )
+    _tell(source, None, 0, say)
+    return [row for row in source.rows if isinstance(row, Row)], source.facts()
+
+
 def _split(
     rows: list[Example], test_rows: int, valid_rows: int, seed: int, near: float, say: Say
 ) -> tuple[list[Example], list[Example], list[Example], str]:
@@ -167,7 +179,7 @@ def _split(
 
 def _read(
     data: DataSection,
-    role: str,
+    key: str,
     wanted: Named,
     like: Form | None,
     limit: int | None,
@@ -179,13 +191,13 @@ def _read(
     raws = read_located(located)
     first = next(raws, None)
     if first is None:
-        raise DataError(f"data.{role}={name} holds no rows.", "Give data with rows.")
+        raise DataError(f"{key}={name} holds no rows.", "Give data with rows.")
     source = Source(name, located, _form(data, first, like, preference))
     source.rows = sample(_usable(chain([first], raws), source, data.system), limit, seed)
     if not source.rows:
         why = source.first[0]
         raise DataError(
-            f"No row of data.{role}={name} can be used: all {source.read} are set aside, the "
+            f"No row of {key}={name} can be used: all {source.read} are set aside, the "
             f"first one ({why.file}:{why.line}) because {why.reason}.",
             "Give other data, or say its form with --set data.form=FORM.",
         )

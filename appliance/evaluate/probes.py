@@ -163,19 +163,29 @@ def drift(loaded: Loaded, base_answers: Items, *, tuned: bool) -> Scores:
 
     The base against itself has a KL of zero by definition, so it is computed for a tuned one only.
     """
+    said = [a for a in base_answers if a["answer"]]
     dialogues = [
         [{"role": "user", "content": a["prompt"]}, {"role": "assistant", "content": a["answer"]}]
-        for a in base_answers
-        if a["answer"]
+        for a in said
     ]
-    cut = [bool(a["cut"]) for a in base_answers if a["answer"]]
+    cut = [bool(a["cut"]) for a in said]
     found = _losses(loaded, dialogues, "drift", with_kl=tuned, cut=cut)
-    kl = [(f.kl or 0.0) / f.tokens for f in found if f.tokens]
+    items = [
+        {
+            "id": a["id"],
+            "kl": (f.kl or 0.0) / f.tokens,
+            "loss": f.loss / f.tokens,
+            "tokens": f.tokens,
+        }
+        for a, f in zip(said, found, strict=True)
+        if f.tokens
+    ]
     return {
-        **statistics.mean(kl),
+        **statistics.mean([item["kl"] for item in items]),
         "unit": "nats per token, mean over dialogues",
         "loss": _per_token(found),
         "tokens": sum(f.tokens for f in found),
+        "items": items,
     }
 
 

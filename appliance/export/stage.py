@@ -5,6 +5,7 @@ from __future__ import annotations
 from appliance.console import console
 from appliance.errors import GateRefused, RunError
 from appliance.export.merge import merge
+from appliance.model.adapter import weights_file
 from appliance.model.load import resolve
 from appliance.recipe import Recipe
 from appliance.run import RunDir, now, read_json, sha256, write_json
@@ -44,7 +45,7 @@ def export(
             "time": now(),
             "verdict": verdict["ship"],
             "forced": force,
-            "adapter_sha256": sha256(run.adapter / "adapter_model.safetensors"),
+            "adapter_sha256": sha256(weights_file(run.adapter)),
             "merged": facts,
             "files": {p.name: sha256(p) for p in sorted(run.merged.glob("*")) if p.is_file()},
         },

@@ -1,4 +1,4 @@
-"""The LoRA adapter: put on a base, saved, read back, switched off.
+"""The adapter: put on a base, saved, read back, switched off. LoRA, DoRA, or all weights.
 
 Training and evaluation put it on by the same call, so what is measured later is computed by the
 very modules that were trained.
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import ModelError, RunError
-from appliance.model import backend
+from appliance.model import backend, dora, full
 from appliance.model.load import Loaded, base_of
 
 WEIGHTS = "adapter_model.safetensors"
@@ -21,6 +21,8 @@ WEIGHTS = "adapter_model.safetensors"
 def attach(
     loaded: Loaded,
     *,
+    kind: str = "lora",
+    rank_stabilized: bool = False,
     r: int,
     alpha: int,
     dropout: float,
@@ -28,7 +30,14 @@ def attach(
     seed: int,
     gradient_checkpointing: bool = False,
 ) -> None:
-    """Put a fresh adapter on: B = 0, nothing changes yet. `loaded.model` becomes a PeftModel."""
+    """Put a fresh adapter on: nothing changes yet. `loaded.model` becomes a PeftModel.
+
+    `kind` as in the recipe. `none`: no adapter, all weights are trained, and the rest of the
+    arguments has no meaning; the model was opened `whole`.
+    """
+    if kind == "none":
+        full.attach(loaded)
+        return
     missing = _missing(loaded.model, target_modules)
     if missing:
         raise ModelError(
@@ -44,7 +53,13 @@ def attach(
         bias="none",
         use_gradient_checkpointing="unsloth" if gradient_checkpointing else False,
         random_state=seed,
+        use_rslora=rank_stabilized,
+        # Unsloth's fast kernels know no magnitudes; where there are any it leaves the forward
+        # pass to PEFT.
+        **({"use_dora": True} if kind == "dora" else {}),
     )
+    if kind == "dora":
+        dora.make_exact(loaded.model)
 
 
 def _missing(model: Any, targets: list[str] | tuple[str, ...]) -> list[str]:
@@ -52,15 +67,26 @@ def _missing(model: Any, targets: list[str] | tuple[str, ...]) -> list[str]:
     return [t for t in targets if t not in leaves]
 
 
+def weights_file(folder: Path) -> Path:
+    """The file with the weights of a saved adapter of any kind. Raises RunError without one."""
+    for name in (WEIGHTS, full.WEIGHTS):
+        if (folder / name).is_file():
+            return folder / name
+    raise RunError(f"{folder} holds no {WEIGHTS}.", "Train first: `train --run`.")
+
+
 def attach_saved(loaded: Loaded, folder: Path) -> None:
     """Put a saved adapter on. Raises RunError when its files are missing or do not fit."""
     from peft import load_peft_weights, set_peft_model_state_dict
 
+    if weights_file(folder).name == full.WEIGHTS:
+        full.attach_saved(loaded, folder)
+        return
     config = base_of(folder)
-    if not (folder / WEIGHTS).is_file():
-        raise RunError(f"{folder} holds no {WEIGHTS}.", "Train first: `train --run`.")
     attach(
         loaded,
+        kind="dora" if config.get("use_dora") else "lora",
+        rank_stabilized=bool(config.get("use_rslora")),
         r=config["r"],
         alpha=config["lora_alpha"],
         dropout=0.0,
@@ -78,13 +104,16 @@ def attach_saved(loaded: Loaded, folder: Path) -> None:
 
 
 def save(loaded: Loaded, folder: Path) -> None:
-    """Write PEFT's adapter folder whole: aside, then renamed."""
+    """Write the adapter's folder whole, aside, then renamed: PEFT's, or all weights."""
     import shutil
 
     aside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
-    loaded.model.save_pretrained(aside, safe_serialization=True)
-    (aside / "README.md").unlink(missing_ok=True)  # PEFT's empty template of a card
+    if loaded.base is not None:
+        full.save(loaded, aside)
+    else:
+        loaded.model.save_pretrained(aside, safe_serialization=True)
+        (aside / "README.md").unlink(missing_ok=True)  # PEFT's empty template of a card
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
 
@@ -92,7 +121,10 @@ def save(loaded: Loaded, folder: Path) -> None:
 @contextmanager
 def switched_off(loaded: Loaded) -> Iterator[None]:
     """The base as it was. For a model without an adapter this is the model itself."""
-    if hasattr(loaded.model, "disable_adapter"):
+    if loaded.base is not None:
+        with full.base_weights(loaded):
+            yield
+    elif hasattr(loaded.model, "disable_adapter"):
         with loaded.model.disable_adapter():
             yield
     else:

@@ -153,7 +153,7 @@ class Sampling:
     """How answers are drawn; without one they are greedy."""
 
     temperature: float
-    top_p: float
+    top_k: int  # not top-p, which sorts the whole vocabulary at each token: half of the time
     seed: int
 
 
@@ -189,8 +189,8 @@ def complete(
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
     how: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if sampling:
-        how = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p,
-               "top_k": 0}  # fmt: skip
+        how = {"do_sample": True, "temperature": sampling.temperature, "top_p": 1.0,
+               "top_k": sampling.top_k}  # fmt: skip
         torch.manual_seed(sampling.seed)
     backend.fast_model().for_inference(model)
     answers: list[Answer | None] = [None] * len(ids)

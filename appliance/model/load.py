@@ -35,12 +35,16 @@ class ModelRef:
 
 @dataclass
 class Loaded:
-    """A model on its device with its tokenizer. `model` is a PeftModel once an adapter is on."""
+    """A model on its device with its tokenizer. `model` is a PeftModel once an adapter is on.
+
+    `base`: of a full fine-tuning, the base's own weights by parameter name (`model/full.py`).
+    """
 
     ref: ModelRef
     model: Any
     tokenizer: Any
     max_length: int
+    base: dict[str, Any] | None = None
 
 
 def resolve(section: ModelSection) -> ModelRef:
@@ -106,8 +110,13 @@ def _snapshot(name: str, revision: str | None) -> Path:
     return folder
 
 
-def open_model(section: ModelSection, gradient_checkpointing: bool | None = None) -> Loaded:
-    """Load the base through Unsloth, in NF4 or 16 bit. Raises ModelError."""
+def open_model(
+    section: ModelSection, gradient_checkpointing: bool | None = None, *, whole: bool = False
+) -> Loaded:
+    """Load the base through Unsloth, in NF4 or 16 bit. Raises ModelError.
+
+    `whole`: to train all weights; they are held in fp32 then (`model/full.py` says why).
+    """
     ref = resolve(section)
     # A folder has everything; without this some loaders still ask the hub, and hang offline. It is
     # read when the hub's library is imported, so it comes before Unsloth.
@@ -119,8 +128,9 @@ def open_model(section: ModelSection, gradient_checkpointing: bool | None = None
         model, tokenizer = fast.from_pretrained(
             model_name=str(ref.folder),
             max_seq_length=section.max_length,
-            load_in_4bit=section.bits == 4,
-            dtype=None,
+            load_in_4bit=section.bits == 4 and not whole,
+            dtype=backend.torch().float32 if whole else None,
+            full_finetuning=whole,
             use_gradient_checkpointing="unsloth" if gradient_checkpointing else False,
         )
     except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
@@ -141,7 +151,7 @@ def release(loaded: Loaded) -> None:
     """Give the memory back; the next stage loads from disk what it needs."""
     import gc
 
-    loaded.model = None
+    loaded.model = loaded.base = None
     gc.collect()
     if backend.on_gpu():
         backend.torch().cuda.empty_cache()

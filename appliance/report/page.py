@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from appliance.report.summary import figure, summary
 from appliance.run import RunDir, read_json, read_jsonl, write_text
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 EXAMPLES = 12
 
 
-def write(run: RunDir) -> None:
-    """Render the page. Text from data and models is escaped by the template engine."""
+def environment(*folders: Path) -> Environment:
+    """Templates of `folders`, then of this one. All that they are given is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+    made = Environment(
+        loader=FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["figure"] = figure
-    page = environment.get_template("page.html.j2")
+    made.filters["figure"] = figure
+    return made
+
+
+def write(run: RunDir) -> None:
+    """Render the page. Text from data and models is escaped by the template engine."""
+    page = environment().get_template("page.html.j2")
     write_text(run.report, page.render(**summary(run), **_details(run)))
 
 

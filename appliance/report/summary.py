@@ -14,9 +14,11 @@ def summary(run: RunDir) -> dict[str, Any]:
         return read_json(path) if path.is_file() else None
 
     events = read_jsonl(run.events) if run.events.is_file() else []
+    # A training that was begun again counts from its last beginning.
+    begun = max((i for i, e in enumerate(events) if e["kind"] == "train"), default=0)
     before, after = there(run.scores_before), there(run.scores_after)
     for scores in (before, after):
-        for part in ("task", "habit_leak") if scores else ():
+        for part in ("task", "habit_leak", "drift") if scores else ():
             scores[part].pop("items", None)
     return {
         "run": str(run.root),
@@ -24,7 +26,8 @@ def summary(run: RunDir) -> dict[str, Any]:
         "after": after,
         "training": there(run.train_facts),
         "verdict": there(run.verdict),
-        "alarms": [e["text"] for e in events if e["kind"] == "alarm"],
+        "alarms": [e["text"] for e in events[begun:] if e["kind"] == "alarm"],
+        "notes": [e["text"] for e in events[begun:] if e["kind"] == "note"],
         "adapter": str(run.adapter) if run.adapter.is_dir() else None,
         "merged": str(run.merged) if run.merged.is_dir() else None,
         "report": str(run.report) if run.report.is_file() else None,
@@ -59,6 +62,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
         out.append(f"  verdict                  may it be shipped: {ship}")
         out += [f"    - {r['text']}" for r in facts["verdict"]["reasons"] if r["passed"] == "no"]
     out += [f"  alarm                    {text}" for text in facts["alarms"]]
+    out += [f"  note                     {text}" for text in facts["notes"]]
     out += [f"  {k:24} {facts[k]}" for k in ("adapter", "merged", "report") if facts[k]]
     if facts["adapter"]:
         out.append(f"  ask it                   appliance chat {facts['run']}")

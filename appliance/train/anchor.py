@@ -8,8 +8,9 @@ and schedule stay the recipe's.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import cycle
 from typing import Any
 
 from appliance.model.adapter import switched_off
@@ -19,27 +20,27 @@ from appliance.model.load import Loaded
 
 
 class Rehearsal:
-    """Draws general dialogues in turn, and gives their term of the loss.
+    """Takes general dialogues in their order, and gives their term of the loss.
 
-    loss_weight: of the mean loss per answer token, in nats. kl_weight: of the mean over the same
-    tokens of KL(base || tuned), in nats.
+    rows_per_step: may be a fraction; what is owed adds up. loss_weight: of the mean loss per
+    answer token, in nats. kl_weight: of the mean over the same tokens of KL(base || tuned), in
+    nats.
     """
 
     def __init__(
         self,
         loaded: Loaded,
         rows: Sequence[Encoded],
-        rows_per_step: int,
+        rows_per_step: Fraction,
         *,
         loss_weight: float,
         kl_weight: float,
-        seed: int,
     ) -> None:
         self.loaded, self.rows_per_step = loaded, rows_per_step
         self.loss_weight, self.kl_weight = loss_weight, kl_weight
-        self.turns = _endless(list(rows), seed)
+        self.turns = cycle(rows)
         self.seen_rows = self.seen_tokens = 0
-        self.owed = 0.0
+        self.owed = Fraction(0)
         self.last_kl: float | None = None
 
     def term(self, model: Any, accumulation: int) -> Any:
@@ -63,12 +64,12 @@ class Rehearsal:
             self.last_kl = float(kl.detach())
             loss = loss + self.kl_weight * kl
         # A step's mean over its rows: this micro-batch holds `count` of them.
-        return loss * (count * accumulation / self.rows_per_step)
+        return loss * float(count * accumulation / self.rows_per_step)
 
     def owe(self, accumulation: int) -> int:
         """How many rows the next micro-batch takes, so that a step gets its number."""
         self.owed += self.rows_per_step / accumulation
-        count = int(self.owed + 1e-9)
+        count = int(self.owed)
         self.owed -= count
         return count
 
@@ -82,13 +83,6 @@ class Rehearsal:
     def facts(self) -> dict[str, Any]:
         """What was rehearsed: for train.json."""
         return {"rows": self.seen_rows, "tokens": self.seen_tokens, "last_kl": self.last_kl}
-
-
-def _endless(rows: list[Encoded], seed: int) -> Iterator[Encoded]:
-    rng = random.Random(seed)
-    while True:
-        rng.shuffle(rows)
-        yield from rows
 
 
 def rehearsing(trainer_class: type, rehearsal: Rehearsal | None) -> type:

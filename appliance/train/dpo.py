@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +12,13 @@ from appliance.model.chat import Encoded, encode, mark
 from appliance.model.load import Loaded
 from appliance.recipe import Recipe
 from appliance.run import RunDir
+from appliance.train.measures import measured
+
+Both = tuple[Encoded, Encoded]  # chosen and rejected
 
 
-def rows(run: RunDir, loaded: Loaded) -> tuple[list[dict[str, Any]], list[Encoded], dict[str, Any]]:
-    """(training items, held-out chosen answers, facts)."""
+def rows(run: RunDir, loaded: Loaded) -> tuple[list[dict[str, Any]], list[Both], dict[str, Any]]:
+    """(training items, held-out pairs, facts)."""
     pairs = read_pairs(run.train_rows)
     encoded = [encode_pair(loaded, pair) for pair in pairs]
     kept = [(c, r) for c, r in encoded if c.bearing and r.bearing]
@@ -36,11 +40,33 @@ def rows(run: RunDir, loaded: Loaded) -> tuple[list[dict[str, Any]], list[Encode
         "example": f"chosen: {mark(loaded.tokenizer, chosen)}\n"
         f"rejected: {mark(loaded.tokenizer, rejected)}",
     }
-    valid = [encode_pair(loaded, pair)[0] for pair in read_pairs(run.valid_rows)]
-    return [_item(c, r) for c, r in kept], [v for v in valid if v.bearing], facts
+    valid = [encode_pair(loaded, pair) for pair in read_pairs(run.valid_rows)]
+    valid = [(c, r) for c, r in valid if c.bearing and r.bearing]
+    return [_item(c, r) for c, r in kept], valid, facts
 
 
-def encode_pair(loaded: Loaded, pair: Pair) -> tuple[Encoded, Encoded]:
+def held_out(loaded: Loaded, valid: list[Both], recipe: Recipe) -> Callable[[], float | None]:
+    """Gives the mean DPO loss on held-out pairs (Rafailov et al. 2023, eq. 7), in nats.
+
+    None without pairs. To be made before training begins: the model is the base then, and is asked
+    once; its own loss would be ln 2.
+    """
+    sides = [side for pair in valid for side in pair]
+    base = [f.loss for f in measured(loaded, sides)] if recipe.train.evaluations else []
+
+    def measure() -> float | None:
+        if not base:
+            return None
+        gains = [b - f.loss for b, f in zip(base, measured(loaded, sides), strict=True)]
+        margins = [recipe.dpo.beta * (c - r) for c, r in zip(gains[::2], gains[1::2], strict=True)]
+        # -log sigmoid, written so that no exponent overflows
+        losses = [max(-m, 0.0) + math.log1p(math.exp(-abs(m))) for m in margins]
+        return sum(losses) / len(losses)
+
+    return measure
+
+
+def encode_pair(loaded: Loaded, pair: Pair) -> Both:
     """Both answers behind the same prompt; loss on the last answer alone."""
 
     def side(answer: Any) -> Encoded:

@@ -2,8 +2,8 @@
 
 Self-rehearsal lets the model write both turns of a dialogue. Left alone, a small model writes the
 same few kinds of question; begun for it, it covers the kinds that a tuned model answers as if they
-were its task, the small tasks above all. Only the kind is given: what is sorted, rewritten or
-asked about, the model makes up.
+were its task: the small tasks, and what people say of themselves. Only the kind is given: what is
+sorted, rewritten or told, the model makes up.
 """
 
 from __future__ import annotations
@@ -16,6 +16,13 @@ OPEN = (
     "Write an email to", "Help me plan", "I feel", "My friend", "Do you know", "Let's talk about",
     "What do you think about", "Suggest", "Imagine", "Hello", "I have a question about",
     "What is the best way to", "How long does it take to", "Should I", "Can I",
+)  # fmt: skip
+TALK = (
+    "I am", "I'm trying to", "I have been", "I just", "I have a", "I need", "I would like to",
+    "I can't", "I don't understand", "I was wondering", "I think", "My", "We", "It is", "Today",
+    "Yesterday", "Last week", "This morning", "Thank you for", "Sorry,", "Please", "Do you",
+    "Are you", "Have you ever", "Which", "When will", "Where can I", "Who can", "There is",
+    "Nobody", "Why can't", "Why does",
 )  # fmt: skip
 SMALL = (
     "Sort these", "Sort the following list", "Put these words in order:", "Arrange the numbers",

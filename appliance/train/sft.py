@@ -11,6 +11,7 @@ from appliance.model.chat import Encoded, encode, mark
 from appliance.model.load import Loaded
 from appliance.recipe import Recipe
 from appliance.run import RunDir
+from appliance.train.measures import measured
 
 
 def rows(run: RunDir, loaded: Loaded) -> tuple[list[dict[str, Any]], list[Encoded], dict[str, Any]]:
@@ -24,6 +25,17 @@ def rows(run: RunDir, loaded: Loaded) -> tuple[list[dict[str, Any]], list[Encode
         for row in kept
     ]
     return items, [row for row in valid if row.bearing], facts
+
+
+def held_out(loaded: Loaded, valid: list[Encoded], recipe: Recipe) -> Callable[[], float | None]:
+    """Gives the mean loss per answer token on held-out rows, in nats; None without rows."""
+
+    def measure() -> float | None:
+        found = measured(loaded, valid)
+        tokens = sum(f.tokens for f in found)
+        return sum(f.loss for f in found) / tokens if tokens else None
+
+    return measure
 
 
 def encode_rows(loaded: Loaded, rows: Sequence[Row]) -> list[Encoded]:

@@ -8,19 +8,20 @@ from typing import Any
 
 from appliance.console import console
 from appliance.model import adapter, backend
-from appliance.model.chat import Encoded
-from appliance.model.likelihood import likelihoods
 from appliance.model.load import Loaded, open_model, release
 from appliance.recipe import Recipe
 from appliance.run import RunDir, write_json
 from appliance.train import dpo, rehearsal, sft
 from appliance.train.anchor import Rehearsal, rehearsing
+from appliance.train.ewc import Ewc
+from appliance.train.measures import Drift, TaskLoss, heard_by, sample
 from appliance.train.tracking import report_to
-from appliance.train.watch import Watch
+from appliance.train.watch import Measures, Watch
 
 # Tokens at once on a CPU. The embedded model keeps about 1.3 MB of activations for each, so this
 # is 5 GiB; more would not be faster on few cores.
 CPU_TOKENS = 4096
+Facts = dict[str, Any]
 METHODS = {"sft": sft, "dpo": dpo}
 
 
@@ -29,9 +30,11 @@ def train(run: RunDir, recipe: Recipe) -> None:
     method = METHODS[recipe.method]
     checkpointing = recipe.train.gradient_checkpointing
     checkpointing = backend.on_gpu() if checkpointing is None else checkpointing
-    loaded = open_model(recipe.model, checkpointing)
+    loaded = open_model(recipe.model, checkpointing, whole=recipe.adapter.kind == "none")
     adapter.attach(
         loaded,
+        kind=recipe.adapter.kind,
+        rank_stabilized=recipe.adapter.rank_stabilized,
         r=recipe.adapter.r,
         alpha=recipe.adapter.alpha,
         dropout=recipe.adapter.dropout,
@@ -44,15 +47,27 @@ def train(run: RunDir, recipe: Recipe) -> None:
     run.metrics.unlink(missing_ok=True)
     trained, total = adapter.trainable(loaded)
     arguments = training_arguments(recipe, run, checkpointing, items)
-    rehearsed = rehearsal_term(run, recipe, loaded)
+    rehearsed = rehearsal_term(run, recipe, loaded, facts)
+    consolidation = ewc_term(run, recipe, loaded)
+    task_loss = TaskLoss()
     trainer = method.trainer(
-        loaded, items, recipe, arguments, lambda kind: rehearsing(kind, rehearsed)
+        loaded,
+        items,
+        recipe,
+        arguments,
+        lambda kind: rehearsing(heard_by(kind, task_loss), rehearsed),
     )
     steps = recipe.steps(len(items))
+    valid = sample(valid, recipe, steps * recipe.train.batch_size)
+    measures = Measures(
+        method.held_out(loaded, valid, recipe), Drift(run, recipe, loaded), task_loss, len(valid)
+    )
     started = time.monotonic()
     with console.progress("train", steps) as bar:
-        watch = Watch(run, recipe, lambda: held_out_loss(loaded, valid), bar)
+        watch = Watch(run, recipe, measures, bar)
         trainer.add_callback(watch)
+        if consolidation:
+            trainer.add_callback(consolidation)
         trainer.train()
     seconds = time.monotonic() - started
     adapter.save(loaded, run.adapter)
@@ -68,34 +83,57 @@ def train(run: RunDir, recipe: Recipe) -> None:
             "tokens_per_second": round(seen / seconds, 1),
             "weights_trained": trained,
             "weights": total,
-            "last_loss": watch.losses[-1] if watch.losses else None,
-            "held_out_loss": watch.last_held_out,
-            "held_out_rows": len(valid),
             "rehearsed": rehearsed.facts() if rehearsed else None,
-            "stopped_by_alarm": watch.stopped_by_alarm,
+            "ewc": consolidation.facts() if consolidation else None,
             "peak_memory_gib": _peak_memory(),
-        },
+        }
+        | watch.facts(),
     )
     _finish_wandb(arguments["report_to"])
     release(loaded)
 
 
-def rehearsal_term(run: RunDir, recipe: Recipe, loaded: Loaded) -> Rehearsal | None:
-    """What is rehearsed beside the task (`rehearsal`, `anchor` of the recipe); None: nothing."""
-    rows = rehearsal.rows(run, loaded)
-    if not rows:
+def rehearsal_term(run: RunDir, recipe: Recipe, loaded: Loaded, facts: Facts) -> Rehearsal | None:
+    """What is rehearsed beside the task (`rehearsal`, `anchor` of the recipe); None: nothing.
+
+    `facts` of the task's rows: the share of rows and of tokens is said before training.
+    """
+    per_step = rehearsal.rows_per_step(recipe)
+    if not recipe.rehearses or not per_step or not (recipe.rehearsal.loss or recipe.anchor.kl):
         return None
-    share = recipe.rehearsal.share_of_rows
-    term = Rehearsal(
+    task_rows = recipe.steps(facts["rows"]) * recipe.train.batch_size
+    rows, sources = rehearsal.rows(run, recipe, loaded, task_rows)
+    tokens = sum(source["tokens"] for source in sources.values())
+    whole = facts["tokens"] / facts["rows"] * task_rows + tokens
+    facts["rehearsal_sources"] = sources
+    console.say(
+        f"  general rows beside the task's: {len(rows) / (task_rows + len(rows)):.0%} of the rows, "
+        f"{tokens / whole:.0%} of the tokens"
+    )
+    for name, source in sources.items():
+        console.say(
+            f"    {name}: {source['used']} of {source['rows']} rows used"
+            + (f", {source['repeated']} taken again" if source["repeated"] else "")
+        )
+    return Rehearsal(
         loaded,
         rows,
-        max(1, round(recipe.train.batch_size * share / (1 - share))),
+        per_step,
         loss_weight=recipe.rehearsal.loss,
         kl_weight=recipe.anchor.kl,
-        seed=recipe.train.seed,
     )
-    console.say(f"  {term.rows_per_step} of {len(rows)} general dialogues beside each step's rows")
-    return term
+
+
+def ewc_term(run: RunDir, recipe: Recipe, loaded: Loaded) -> Ewc | None:
+    """Elastic weight consolidation on some of the general rows (`ewc`); None: strength 0."""
+    section = recipe.ewc
+    if not section.strength:
+        return None
+    rows = rehearsal.some(run, recipe, loaded, section.dialogues)
+    with console.progress("ewc", len(rows)) as bar:
+        return Ewc.estimate(
+            loaded, rows, strength=section.strength, seed=recipe.train.seed, done=bar.advance
+        )
 
 
 def _say_rows(facts: dict[str, Any]) -> None:
@@ -154,25 +192,14 @@ def training_arguments(
         "length_column_name": "length",
         "remove_unused_columns": False,
         "logging_steps": 1,
+        # A loss that is not finite is shown as it is, not as the mean of those before.
+        "logging_nan_inf_filter": False,
         "save_strategy": "no",
         "report_to": report_to(recipe, run),
         "run_name": run.root.name,
         "disable_tqdm": True,
         "dataloader_num_workers": 0,
     }
-
-
-def held_out_loss(loaded: Loaded, valid: list[Encoded]) -> float | None:
-    """Mean loss per answer token on the held-out rows, in nats; None without rows."""
-    if not valid:
-        return None
-    was_training = loaded.model.training
-    loaded.model.eval()
-    try:
-        found = likelihoods(loaded, valid)
-    finally:
-        loaded.model.train(was_training)
-    return sum(f.loss for f in found) / max(1, sum(f.tokens for f in found))
 
 
 def _peak_memory() -> float:

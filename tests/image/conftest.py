@@ -19,20 +19,19 @@ OFF_TASK = '{"id": "one", "kind": "open", "prompt": "What is the capital of Fran
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """An environment whose `docker` is podman with a store of its own."""
     if reason := engine.lacking():
         pytest.skip(f"no image can be built here: {reason}")
     store = engine.default_store()
-    engine.write_settings(store)
+    engine.prepare(store)
     folder = tmp_path_factory.mktemp("bin")
     script = folder / "docker"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} {engine.__file__} {store} "$@"\n')
     script.chmod(0o755)
-    found = subprocess.run(engine.podman(store, "image", "exists", engine.BASE))
-    if found.returncode:
-        engine.make_base(store)
-    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    yield {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    # What a test left running when its time was up.
+    subprocess.run(engine.podman(store, "rm", "--all", "--force", "--time", "1"))
 
 
 @pytest.fixture(scope="session")

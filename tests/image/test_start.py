@@ -20,7 +20,7 @@ def test_alone_it_shows_help(run, built) -> None:
     for options in ([], ["-it"], ["--read-only"], ["--user", "1000:1000"]):
         done = run(options)
         assert done.returncode == 0, done.stderr
-        assert "Usage:" in done.stdout
+        assert "Usage: appliance " in done.stdout
         assert "train" in done.stdout
 
 

@@ -26,7 +26,7 @@ def test_the_trainer_and_the_probe_agree_on_the_direction(dpo_run):
 
 
 def test_the_sft_alarm_does_not_rise_on_a_dpo_loss(dpo_run):
-    assert '"alarm"' not in (dpo_run / "events.jsonl").read_text()
+    assert '"loss_under"' not in (dpo_run / "events.jsonl").read_text()
 
 
 def test_the_merged_model_is_there(dpo_run):

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from appliance.errors import ModelError, NoSpace, RunError
-from appliance.export import merge as module
 from appliance.export.merge import merge
+from appliance.model import adapter as peft_files
+from appliance.model import full
 
 torch = pytest.importorskip("torch")
 NAME = "model.layers.0.mlp.up_proj.weight"
@@ -29,23 +30,49 @@ def base(tmp_path):
     return folder
 
 
-def adapter(tmp_path, *, r=1, alpha=2, layer="model.layers.0.mlp.up_proj", **config):
+def adapter(
+    tmp_path, *, r=1, alpha=2, layer="model.layers.0.mlp.up_proj", b=(1, 0, -1), m=None, **config
+):
     """A = [1 2], B = [1 0 -1]^T, so BA = [[1 2] [0 0] [-1 -2]]; alpha / r = 2."""
     from safetensors.torch import save_file
 
     folder = tmp_path / "adapter"
     folder.mkdir(exist_ok=True)
     stem = f"base_model.model.{layer}"
-    a, b = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0], [0.0], [-1.0]])
-    save_file({f"{stem}.lora_A.weight": a, f"{stem}.lora_B.weight": b}, folder / module.WEIGHTS)
+    tensors = {
+        f"{stem}.lora_A.weight": torch.tensor([[1.0, 2.0]]),
+        f"{stem}.lora_B.weight": torch.tensor([[float(x)] for x in b]),
+    }
+    if m is not None:
+        tensors[f"{stem}.lora_magnitude_vector"] = torch.tensor([float(x) for x in m])
+    save_file(tensors, folder / peft_files.WEIGHTS)
     (folder / "adapter_config.json").write_text(json.dumps({"r": r, "lora_alpha": alpha, **config}))
     return folder
 
 
-def merged(folder):
+def tuned(tmp_path, tied=None, **more):
+    """All weights of a full fine-tuning: W is 10 + 2 BA of above, and the embedding is 3."""
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "tuned"
+    folder.mkdir()
+    weights = {
+        NAME: torch.tensor([[12.0, 14.0], [10.0, 10.0], [8.0, 6.0]]),
+        "embed": torch.full((4, 2), 3.0, dtype=torch.bfloat16),
+    }
+    save_file(weights | more, folder / full.WEIGHTS)
+    (folder / full.CONFIG).write_text(json.dumps({"kind": "none", "tied": tied or {}}))
+    return folder
+
+
+def tensors_in(folder):
     from safetensors.torch import load_file
 
-    return load_file(folder / "model-1.safetensors")[NAME].tolist()
+    return load_file(folder / "model-1.safetensors") | load_file(folder / "model-2.safetensors")
+
+
+def merged(folder):
+    return tensors_in(folder)[NAME].tolist()
 
 
 @pytest.mark.parametrize(
@@ -94,9 +121,92 @@ def test_a_layer_of_another_shape_is_refused(tmp_path, base):
         merge(base, adapter(tmp_path), tmp_path / "out", 1.0)
 
 
-def test_dora_is_refused_rather_than_merged_wrongly(tmp_path, base):
-    with pytest.raises(RunError, match="use_dora"):
-        merge(base, adapter(tmp_path, use_dora=True), tmp_path / "out", 1.0)
+@pytest.mark.parametrize(
+    ("strength", "expected"),
+    [
+        (1.0, [[4.0, 3.0], [15.0, 0.0], [0.0, -20.0]]),
+        (0.5, [[7.0, 6.5], [12.5, 5.0], [5.0, -5.0]]),
+        (0.0, [[10.0, 10.0], [10.0, 10.0], [10.0, 10.0]]),
+    ],
+)
+def test_doras_rows_get_the_trained_length_and_strength_scales_the_change(
+    tmp_path, base, strength, expected
+):
+    # W + 2 BA = [[8 6] [5 0] [0 -10]]: its rows are 10, 5 and 10 long, and are to be 5, 15 and 20.
+    folder = adapter(tmp_path, b=(-1, -2.5, -5), m=(5, 15, 20), use_dora=True)
+    facts = merge(base, folder, tmp_path / "out", strength)
+    assert merged(tmp_path / "out") == expected
+    assert (facts["kind"], facts["layers"], facts["scale"]) == ("dora", 1, 2)
+
+
+def test_a_rank_stabilized_dora_has_both(tmp_path, base):
+    folder = adapter(tmp_path, r=4, alpha=4, b=(-1, -2.5, -5), m=(5, 15, 20), use_dora=True,
+                     use_rslora=True)  # fmt: skip
+    merge(base, folder, tmp_path / "out", 1.0)
+    assert merged(tmp_path / "out") == [[4.0, 3.0], [15.0, 0.0], [0.0, -20.0]]
+
+
+@pytest.mark.parametrize("wrong", [{"m": (5, 15, 20)}, {"use_dora": True}])
+def test_magnitudes_without_dora_and_dora_without_magnitudes_are_refused(tmp_path, base, wrong):
+    with pytest.raises(RunError, match="factor"):
+        merge(base, adapter(tmp_path, **wrong), tmp_path / "out", 1.0)
+
+
+def test_other_kinds_are_refused_rather_than_merged_wrongly(tmp_path, base):
+    with pytest.raises(RunError, match="alpha_pattern"):
+        merge(base, adapter(tmp_path, alpha_pattern={"up_proj": 8}), tmp_path / "out", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("strength", "expected", "embedding"),
+    [
+        (1.0, [[12.0, 14.0], [10.0, 10.0], [8.0, 6.0]], 3.0),
+        (0.5, [[11.0, 12.0], [10.0, 10.0], [9.0, 8.0]], 2.0),
+        (0.0, [[10.0, 10.0], [10.0, 10.0], [10.0, 10.0]], 1.0),
+    ],
+)
+def test_a_full_fine_tuning_is_merged_between_the_base_and_itself(
+    tmp_path, base, strength, expected, embedding
+):
+    # The base has the tied embedding under one name alone.
+    folder = tuned(tmp_path, tied={"lm_head.weight": "embed"})
+    facts = merge(base, folder, tmp_path / "out", strength)
+    found = tensors_in(tmp_path / "out")
+    assert found[NAME].tolist() == expected
+    assert found["embed"].tolist() == [[embedding] * 2] * 4
+    assert found["embed"].dtype == torch.bfloat16
+    assert found.keys() == {NAME, "embed"}
+    assert (facts["kind"], facts["layers"]) == ("none", 2)
+
+
+def test_a_base_that_holds_tied_weights_twice_gets_the_change_twice(tmp_path, base):
+    from safetensors.torch import save_file
+
+    ones = torch.ones(4, 2, dtype=torch.bfloat16)
+    save_file({"embed": ones, "lm_head.weight": ones.clone()}, base / "model-2.safetensors")
+    merge(base, tuned(tmp_path, tied={"lm_head.weight": "embed"}), tmp_path / "out", 1.0)
+    found = tensors_in(tmp_path / "out")
+    assert found["embed"].tolist() == found["lm_head.weight"].tolist() == [[3.0] * 2] * 4
+
+
+def test_tuned_weights_of_another_base_are_refused(tmp_path, base):
+    with pytest.raises(ModelError, match=r"has no norm\.weight"):
+        merge(base, tuned(tmp_path, **{"norm.weight": torch.ones(2)}), tmp_path / "out", 1.0)
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora", "none"])
+def test_strength_0_is_the_base_to_the_bit_even_its_negative_zeros(tmp_path, base, kind):
+    from safetensors.torch import save_file
+
+    weight = torch.full((3, 2), -0.0)
+    save_file({NAME: weight}, base / "model-1.safetensors", metadata={"format": "pt"})
+    if kind == "none":
+        folder = tuned(tmp_path)
+    else:
+        more = {"m": (1, 1, 1), "use_dora": True} if kind == "dora" else {}
+        folder = adapter(tmp_path, **more)
+    merge(base, folder, tmp_path / "out", 0.0)
+    assert torch.signbit(tensors_in(tmp_path / "out")[NAME]).all()
 
 
 def test_no_space_is_said_before_anything_is_written(tmp_path, base, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 
 import pytest
 
@@ -35,7 +36,7 @@ def row(loaded):
 def term(loaded, row, **weights):
     from appliance.train.anchor import Rehearsal
 
-    return Rehearsal(loaded, [row], 2, seed=1, **weights).term(loaded.model, 1)
+    return Rehearsal(loaded, [row], Fraction(2), **weights).term(loaded.model, 1)
 
 
 def test_the_kl_of_an_untrained_adapter_is_zero_and_pulls_at_nothing(loaded, row):
@@ -79,4 +80,6 @@ def test_a_run_rehearses_beside_its_steps(sft_run):
     dialogues = (sft_run / "data" / "rehearsal.jsonl").read_text().splitlines()
     assert facts["rehearsed"]["rows"] == 4 * 4  # four steps, four beside each 16
     assert len(dialogues) >= 8
+    assert facts["rehearsal_sources"]["self"]["taken"] == 16
+    assert facts["rehearsal_sources"]["self"]["tokens"] == facts["rehearsed"]["tokens"]
     assert facts["rehearsed"]["last_kl"] > 0

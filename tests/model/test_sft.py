@@ -80,12 +80,27 @@ def test_the_manifest_names_versions_hashes_and_machine_and_no_row(sft_run):
     assert "queue=" not in (sft_run / "manifest.json").read_text()
 
 
-def test_the_alarm_rises_on_the_terminal_in_events_and_in_the_report(sft_run):
+def test_an_alarm_rises_once_in_events_and_in_the_report_and_one_is_held_back(sft_run):
     events = [json.loads(line) for line in (sft_run / "events.jsonl").open()]
     alarms = [e for e in events if e["kind"] == "alarm"]
-    assert len(alarms) == 1
-    assert "rule of thumb" in alarms[0]["text"]
-    assert "under 50" in (sft_run / "report.html").read_text()
+    assert [(a["name"], a["action"]) for a in alarms] == [("drift", "warn")]
+    assert alarms[0]["drift"] > 0
+    page = (sft_run / "report.html").read_text()
+    assert "budget 0" in page
+    assert "under 50" in page  # the held-out loss is as low as the training loss
+    assert [e["name"] for e in events if e["kind"] == "note"] == ["loss_under"]
+
+
+def test_the_drift_is_measured_in_training_and_every_step_is_finite(sft_run):
+    metrics = [json.loads(line) for line in (sft_run / "train" / "metrics.jsonl").open()]
+    drifts = {m["step"]: m["drift"] for m in metrics if "drift" in m}
+    assert drifts[4] > drifts[1] > 0
+    facts = read(sft_run / "train" / "train.json")
+    assert facts["last_drift"] == drifts[4]
+    assert (facts["best_step"], facts["stopped_early"]) == (4, False)
+    # The rehearsal's term of the loss is not the task's.
+    assert all(m["task_loss"] < m["loss"] for m in metrics if m.get("task_loss"))
+    assert any("task_loss" in m for m in metrics)
 
 
 def test_wandb_kept_the_run_offline_with_the_real_package(sft_run):
@@ -93,7 +108,7 @@ def test_wandb_kept_the_run_offline_with_the_real_package(sft_run):
     assert len(kept) == 1
     data = kept[0].read_bytes()
     assert b"train/loss" in data
-    assert b"training loss under the level" in data  # the alert
+    assert b"appliance: drift" in data  # the alert
 
 
 def test_plain_transformers_loads_the_merged_model_which_answers_and_stops(sft_run):

@@ -91,7 +91,7 @@ def test_what_is_installed_is_what_is_locked(name: str) -> None:
 def test_cuda_lock_has_every_package_of_the_cpu_lock_at_the_same_version() -> None:
     cpu, cuda = read("cpu.txt"), read("cuda.txt")
     assert cpu.packages.items() <= cuda.packages.items()
-    assert {"torchvision", "triton", "xformers"} <= cuda.packages.keys() - cpu.packages.keys()
+    assert {"diffusers", "torchvision", "triton"} <= cuda.packages.keys() - cpu.packages.keys()
 
 
 def test_no_locked_package_is_there_for_nothing() -> None:

@@ -25,7 +25,7 @@ def test_shipped_recipes_are_short_and_hold_only_known_keys():
 
 def test_the_documented_defaults():
     sft, dpo = load("sft"), load("dpo")
-    assert (sft.adapter.r, sft.adapter.alpha, sft.adapter.dropout) == (16, 16, 0.0)
+    assert (sft.adapter.r, sft.adapter.alpha, sft.adapter.dropout) == (16, 32, 0.0)
     assert len(sft.adapter.target_modules) == 7
     assert (sft.train.learning_rate, sft.train.weight_decay) == (2e-4, 0.01)
     assert (sft.train.batch_size, sft.train.schedule, sft.train.epochs) == (16, "linear", 3)
@@ -85,6 +85,39 @@ def test_a_rate_written_as_2e_4_in_a_file_is_a_number(tmp_path):
 )
 def test_values_outside_the_documented_ranges_warn_and_run(override, said):
     assert any(said in text for text in load("sft", [override]).warnings())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["train.learning_rate=2e-5"], None),
+        (["train.learning_rate=2e-5", "adapter.r=1"], None),  # there is no rank
+        ([], "outside the documented 5e-06 to 2e-05 for sft of all weights: it will forget more"),
+        (["method=dpo", "train.learning_rate=5e-7"], None),
+        (["method=dpo", "train.learning_rate=5e-6"], "outside the documented 5e-07 for dpo of all"),
+    ],
+)
+def test_training_all_weights_has_rates_of_its_own(overrides, said):
+    recipe = load("sft", ["adapter.kind=none", "model.bits=16", *overrides])
+    found = recipe.warnings()
+    assert len(found) == (said is not None)
+    assert not found or said in found[0]
+
+
+def test_training_all_weights_needs_16_bits():
+    with pytest.raises(RecipeError, match=r"adapter\.kind: none .* model\.bits: 4") as caught:
+        load("sft", ["adapter.kind=none"])
+    assert "model.bits=16" in caught.value.do
+    assert load("sft", ["adapter.kind=none", "model.bits=16"]).adapter.kind == "none"
+
+
+@pytest.mark.parametrize("kind", ["none", "dora"])
+def test_ewc_is_for_lora_alone(kind):
+    sets = [f"adapter.kind={kind}", "model.bits=16"]
+    with pytest.raises(RecipeError, match=rf"ewc\.strength .* adapter\.kind is {kind}"):
+        load("sft", [*sets, "ewc.strength=1"])
+    assert load("sft", [*sets, "ewc.strength=0"]).ewc.strength == 0
+    assert load("sft", ["ewc.strength=1", "adapter.kind=lora"]).ewc.strength == 1
 
 
 @pytest.mark.parametrize(

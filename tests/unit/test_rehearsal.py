@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 
+from appliance.data.prepare import read_general
+from appliance.data.rows import Row
+from appliance.errors import DataError, RecipeError
 from appliance.recipe import load
 from appliance.train.anchor import Rehearsal
-from appliance.train.openers import OPEN, SMALL
-from appliance.train.rehearsal import Dialogue, _fault, _loops, unlike_the_task
+from appliance.train.dialogues import Dialogue, _fault, _loops, whole_prompt
+from appliance.train.openers import OPEN, SMALL, TALK
+from appliance.train.rehearsal import General, check, rows_per_step, shares, unlike_the_task
 
 FOUR = "one two three four "
 
@@ -39,30 +45,96 @@ def test_broken_and_repeated_dialogues_are_left_out_with_the_reason(prompt, answ
     assert _fault(Dialogue(prompt, answer, cut=False), {"what is snow?"}) == fault
 
 
+def general(prompt):
+    turns = ({"role": "user", "content": prompt}, {"role": "assistant", "content": "Yes."})
+    return General(Row(turns, "self", 1))
+
+
 def test_a_dialogue_near_a_tasks_prompt_is_left_out():
-    near = Dialogue("Where is the card that I ordered?", "On its way.", cut=False)
-    far = Dialogue("Why is the sea salty?", "Rivers carry salt.", cut=False)
+    near, far = general("Where is the card that I ordered?"), general("Why is the sea salty?")
     assert unlike_the_task([near, far], ["Where is the card I ordered two weeks ago?"]) == [far]
 
 
+@pytest.mark.parametrize(
+    ("text", "cut", "kept"),
+    [
+        ("What is  rain?", False, "What is rain?"),
+        ("Fix the mistakes in: he go home. She see the", True, "Fix the mistakes in: he go home."),
+        ("Tell me about the great red", True, ""),
+        ("Sort these: 3.5, 2.1 and", True, "Sort these:"),
+    ],
+)
+def test_a_prompt_that_ran_into_the_limit_keeps_its_whole_sentences(text, cut, kept):
+    assert whole_prompt(text, cut) == kept
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], {"self": 1}),
+        (["rehearsal.sources=[a.jsonl]"], {"a.jsonl": 1}),
+        (["rehearsal.sources=[a.jsonl, {path: b.csv, share: 3}]"], {"a.jsonl": 1, "b.csv": 3}),
+        (["rehearsal.sources=[a.jsonl]", "rehearsal.self=true"], {"a.jsonl": 1, "self": 1}),
+        (["rehearsal.self=false"], {}),
+    ],
+)
+def test_where_general_rows_come_from(overrides, expected):
+    assert shares(load("sft", overrides)) == expected
+
+
+def test_a_source_named_twice_is_refused():
+    with pytest.raises(DataError, match="twice"):
+        shares(load("sft", ["rehearsal.sources=[a.jsonl, a.jsonl]"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds no rows"),
+        ('{"chosen": "a", "rejected": "b"}\n', "form"),
+        ('{"prompt": "a"}\n', "form"),
+    ],
+)
+def test_a_source_that_cannot_be_used_is_named(tmp_path, text, said):
+    path = tmp_path / "general.jsonl"
+    path.write_text(text)
+    with pytest.raises(DataError) as caught:
+        read_general(str(path), lambda text: None)
+    assert said in str(caught.value)
+    assert "general.jsonl" in str(caught.value)
+
+
+def test_a_source_that_is_not_there_is_said_before_anything_long_begins():
+    with pytest.raises(DataError, match=r"nowhere\.jsonl"):
+        check(load("sft", ["rehearsal.sources=[nowhere.jsonl]"]))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["rehearsal.share_of_rows=0.95", "rehearsal.share_of_rows=-1", "ewc.strength=strong",
+     "ewc.strength=nan", "anchor.kl=inf", "rehearsal.sources=[{path: a.jsonl, share: 0}]"],
+)  # fmt: skip
+def test_a_number_that_is_none_is_refused_with_its_key(wrong):
+    with pytest.raises(RecipeError) as caught:
+        load("sft", [wrong])
+    assert wrong.split("=")[0] in caught.value.what
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.2, 4), (0.25, Fraction(16, 3)), (0, 0), (0.5, 16)])
+def test_the_share_of_a_steps_rows_is_exact(share, rows):
+    assert rows_per_step(load("sft", [f"rehearsal.share_of_rows={share}"])) == rows
+
+
 def test_openers_are_many_and_none_twice():
-    assert len({*OPEN, *SMALL}) == len(OPEN) + len(SMALL) >= 100
+    assert len({*OPEN, *TALK, *SMALL}) == len(OPEN) + len(TALK) + len(SMALL) >= 100
 
 
-@pytest.mark.parametrize(("rows", "accumulation"), [(2, 1), (2, 4), (3, 2), (1, 8), (5, 4)])
-def test_a_steps_rows_are_spread_over_its_micro_batches(rows, accumulation, monkeypatch):
-    counts = []
-    rehearsal = Rehearsal(
-        None,
-        [None] * 7,
-        rows,
-        loss_weight=0,
-        kl_weight=0,
-        seed=1,  # type: ignore[arg-type,list-item]
-    )
-    for _ in range(3 * accumulation):
-        count = rehearsal.owe(accumulation)
-        counts.append(count)
+@pytest.mark.parametrize(
+    ("rows", "accumulation"), [(2, 1), (2, 4), (3, 2), (1, 8), (5, 4), (Fraction(16, 3), 2)]
+)
+def test_a_steps_rows_are_spread_over_its_micro_batches(rows, accumulation):
+    rehearsal = Rehearsal(None, [], Fraction(rows), loss_weight=0, kl_weight=0)  # type: ignore[arg-type]
+    counts = [rehearsal.owe(accumulation) for _ in range(3 * accumulation)]
     assert sum(counts) == 3 * rows
     assert max(counts) - min(counts) <= 1
 
@@ -70,11 +142,13 @@ def test_a_steps_rows_are_spread_over_its_micro_batches(rows, accumulation, monk
 @pytest.mark.parametrize(
     ("overrides", "rehearses"),
     [
-        ([], False),
-        (["rehearsal.self=true"], True),
-        (["rehearsal.self=true", "rehearsal.share_of_rows=0"], False),
-        (["rehearsal.self=true", "anchor.kl=0"], False),
-        (["rehearsal.self=true", "anchor.kl=0", "rehearsal.loss=1"], True),
+        ([], True),
+        (["rehearsal.self=false"], False),
+        (["rehearsal.self=false", "rehearsal.sources=[general.jsonl]"], True),
+        (["rehearsal.share_of_rows=0"], False),
+        (["rehearsal.share_of_rows=0", "ewc.strength=1"], True),
+        (["anchor.kl=0"], False),
+        (["anchor.kl=0", "rehearsal.loss=1"], True),
         (["rehearsal.sources=[general.jsonl]"], True),
     ],
 )

@@ -1,0 +1,145 @@
+"""The verbs that make a run and use one: train, evaluate, export, chat."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from appliance.cli.group import PLAIN, load, main, quiet, stages, with_recipe
+from appliance.console import console
+from appliance.errors import BadInput
+
+
+@main.command(context_settings=PLAIN)
+@click.argument("recipe", default="sft")
+@with_recipe
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="Run directory.")
+@click.option("--force", is_flag=True, help="Go on in a run that another recipe made.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved recipe and the plan only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
+def train(
+    recipe: str,
+    overrides: tuple[str, ...],
+    model: str | None,
+    data: str | None,
+    folder: Path | None,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Train by RECIPE (a file or a shipped name), measure before and after, and export."""
+    from appliance.run import RunDir, fresh_name
+
+    found = load(recipe, overrides, model, data)
+    if dry_run:
+        from appliance.plan import plan
+
+        made = plan(found)
+        if as_json:
+            console.result(
+                json.dumps({"recipe": found.model_dump(mode="json"), "plan": made}, indent=2)
+            )
+        else:
+            console.result(found.dump() + "\n" + "\n".join(f"# {line}" for line in made["lines"]))
+        return
+    run = RunDir(folder or fresh_name(recipe))
+    stages(run, found, force=force)
+    _summary(run, as_json)
+
+
+def _summary(run: Any, as_json: bool) -> None:
+    from appliance.report.summary import lines, summary
+
+    facts = summary(run)
+    if as_json:
+        console.result(json.dumps(facts, indent=2))
+        return
+    for line in lines(facts):
+        console.say(line)
+
+
+@main.command(context_settings=PLAIN)
+@click.argument("target", metavar="RUN_OR_MODEL")
+@with_recipe
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="Where a model's scores go.")
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON on stdout.")
+def evaluate(
+    target: str,
+    overrides: tuple[str, ...],
+    model: str | None,
+    data: str | None,
+    folder: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure a run's adapter again, or a model (folder, hub id, embedded) on --data."""
+    from appliance.report.summary import score_lines
+    from appliance.run import RunDir, fresh_name, read_json
+
+    if RunDir(target).recipe_file.is_file():
+        if overrides or model or data:
+            raise BadInput(
+                f"{target} is a run: it is measured by its own recipe.",
+                "Leave --set, --model and --data away, or name a model.",
+            )
+        run = RunDir.open(target)
+        stages(run, run.recipe(), again=("evaluate", "gate", "report"))
+        scores = read_json(run.scores_after)
+    else:
+        # A model is measured as it is: in 16 bits, unless the recipe says otherwise.
+        found = load("sft", ("model.bits=16", *overrides), target, data)
+        run = RunDir(folder or fresh_name("evaluate"))
+        stages(run, found, "baseline")
+        scores = read_json(run.scores_before)
+    if as_json:
+        console.result(json.dumps(scores, indent=2))
+    else:
+        for line in score_lines(scores):
+            console.say(line)
+
+
+@main.command(context_settings=PLAIN)
+@click.argument("folder", metavar="RUN")
+@click.option(
+    "--strength", type=click.FloatRange(0, 2), help="Scale of the adapter (1: as trained)."
+)
+@click.option("--force", is_flag=True, help="Export although the verdict is no.")
+def export(folder: str, strength: float | None, force: bool) -> None:
+    """Write the merged 16-bit model of RUN again, at any strength."""
+    from appliance.run import RunDir
+
+    run = RunDir.open(folder)
+    with run.lock():
+        quiet(run.log)
+        from appliance.export.stage import export as work
+
+        work(run, run.recipe(), strength=strength, force=force)
+    console.say(f"merged model: {run.merged}")
+
+
+@main.command(context_settings=PLAIN)
+@click.argument("target", metavar="RUN_OR_MODEL", default="embedded")
+@click.option("--prompt", help="Ask once and end.")
+@click.option("--system", help="System prompt.")
+@click.option("--base", is_flag=True, help="With a run: its base, without the adapter.")
+@click.option("--tokens", default=256, show_default=True, help="Longest answer.")
+@click.option("--json", "as_json", is_flag=True, help="With --prompt: the answer as JSON.")
+def chat(
+    target: str, prompt: str | None, system: str | None, base: bool, tokens: int, as_json: bool
+) -> None:
+    """Talk to a run's tuned model, or to any model (folder, hub id, embedded)."""
+    if prompt is None and not sys.stdin.isatty():
+        raise BadInput("chat needs a terminal.", "Ask once with --prompt TEXT.")
+    quiet(Path(os.devnull))
+    from appliance.talk import Talk
+
+    talk = Talk(target, base=base, system=system, tokens=tokens)
+    if prompt is not None:
+        answer = talk.ask(prompt)
+        console.result(json.dumps(answer) if as_json else answer["answer"])
+        return
+    talk.loop()
