@@ -200,7 +200,7 @@ class RehearsalSection(Section):
 
 class AnchorSection(Section):
     kl: float = Field(
-        2.0,
+        1.0,
         ge=0,
         description="Weight of the KL to the base (adapter off) on the rehearsed answers, in nats "
         "per token.",

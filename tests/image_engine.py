@@ -26,7 +26,7 @@ BASE = "docker.io/library/debian:bookworm-slim"
 TOOLS = ("podman", "crun", "conmon", "debootstrap")
 SHORT = (
     "data.limit=32", "data.test_limit=8", "train.max_steps=1", "train.evaluations=0",
-    "evaluate.answer_tokens=8", "evaluate.off_task=off_task.jsonl",
+    "evaluate.answer_tokens=8", "evaluate.off_task=off_task.jsonl", "rehearsal.dialogues=8",
 )  # fmt: skip
 
 
