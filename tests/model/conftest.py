@@ -44,7 +44,7 @@ def dpo_run(tmp_path_factory, off_task) -> Path:
         "train", "dpo", "--run", str(run),
         *sets("data.limit=40", "data.test_limit=8", "train.max_steps=3", "train.learning_rate=1e-3",
               "train.batch_size=8", "train.evaluations=0", "evaluate.answer_tokens=24",
-              f"evaluate.off_task={off_task}", "alarm.loss_under=5"),
+              f"evaluate.off_task={off_task}", "alarm.loss_under=5", "rehearsal.dialogues=8"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return run

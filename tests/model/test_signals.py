@@ -12,6 +12,7 @@ from helpers import ROOT, appliance, sets
 
 pytestmark = pytest.mark.model
 SMALL = sets("data.limit=32", "data.test_limit=8", "train.max_steps=1", "train.evaluations=0",
+             "rehearsal.dialogues=8",
              "evaluate.answer_tokens=8")  # fmt: skip
 
 
