@@ -21,8 +21,9 @@ def test_reward_accuracy_and_margin_are_measured_before_and_after(dpo_run):
 
 def test_the_trainer_and_the_probe_agree_on_the_direction(dpo_run):
     rows = [json.loads(line) for line in (dpo_run / "train" / "metrics.jsonl").open()]
-    assert rows[0]["rewards/margins"] == pytest.approx(0.0, abs=1e-6)  # reference = adapter off
-    assert rows[-1]["rewards/margins"] > 0
+    margins = [row["rewards/margins"] for row in rows if "rewards/margins" in row]
+    assert margins[0] == pytest.approx(0.0, abs=1e-6)  # reference = adapter off
+    assert margins[-1] > 0
 
 
 def test_the_sft_alarm_does_not_rise_on_a_dpo_loss(dpo_run):
