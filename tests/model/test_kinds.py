@@ -247,6 +247,35 @@ def test_an_untrained_dora_changes_nothing_at_all_and_its_lengths_are_trained(ru
     assert likelihoods(loaded, [row], with_kl=True)[0].kl > 1e-4
 
 
+def test_doras_row_lengths_are_kept_while_measuring_and_not_over_a_training_step():
+    import torch
+
+    from appliance.model import adapter, dora
+
+    loaded = open_16()
+    adapter.attach(loaded, kind="dora", r=16, alpha=16, dropout=0.0,
+                   target_modules=("down_proj",), seed=1)  # fmt: skip
+    counted = []
+    original = dora._lengths
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dora, "_lengths", lambda *a: counted.append(1) or original(*a))
+        with torch.inference_mode():
+            first = logits(loaded)
+        assert logits(loaded).equal(first)
+        assert len(counted) == 30  # once for each block, and not for each call
+        loaded.model.train()
+        with torch.no_grad():
+            for name, weight in loaded.model.named_parameters():
+                if "lora_B" in name:
+                    weight.fill_(0.01)
+        stepped = logits(loaded)
+        assert len(counted) == 60
+    assert not stepped.equal(first)
+    # What was kept in inference mode can be used where gradients are taken.
+    ids = torch.tensor([dialogue(loaded).input_ids])
+    loaded.model(input_ids=ids).logits.float().sum().backward()
+
+
 def test_the_base_in_the_middle_of_a_full_fine_tunings_step():
     """It is exactly the base, the gradients are as without it, and no small change is lost."""
     import torch
