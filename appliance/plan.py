@@ -20,7 +20,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
     lines = [
         *said,
         f"{recipe.method} of {recipe.model.name} in {recipe.model.bits} bit, "
-        f"r={recipe.adapter.r}, learning rate {recipe.train.learning_rate:g}",
+        f"{_trained(recipe)}, learning rate {recipe.train.learning_rate:g}",
         f"{steps} steps of {recipe.train.batch_size} rows",
         "stages: data, baseline, train, evaluate, gate, export, report",
         *(f"warning: {w}" for w in recipe.warnings()),
@@ -30,3 +30,8 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         "steps": steps,
         "lines": lines,
     }
+
+
+def _trained(recipe: Recipe) -> str:
+    adapter = recipe.adapter
+    return "all weights" if adapter.kind == "none" else f"{adapter.kind} r={adapter.r}"

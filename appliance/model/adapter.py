@@ -101,6 +101,7 @@ def attach_saved(loaded: Loaded, folder: Path) -> None:
             f"({len(result.unexpected_keys)} tensors have no place).",
             "Name the base it was trained on.",
         )
+    loaded.model.eval()  # PEFT's new modules begin in training mode
 
 
 def save(loaded: Loaded, folder: Path) -> None:

@@ -134,17 +134,16 @@ def tiny(targets=TARGETS, checkpointing=None, **options):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    base = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=40,
-            hidden_size=16,
-            intermediate_size=24,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            initializer_range=0.3,
-        )
-    ).to(backend.device())
+    config = LlamaConfig(
+        vocab_size=40,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.3,
+    )
+    base = LlamaForCausalLM(config).to(backend.device())
     if checkpointing is not None:
         base.gradient_checkpointing_enable({"use_reentrant": checkpointing})
     model = get_peft_model(base, LoraConfig(r=2, target_modules=list(targets), **options))

@@ -147,6 +147,7 @@ def test_plain_transformers_says_of_the_merged_model_what_the_appliance_measures
     loaded = open_16()
     base = logits(loaded)
     adapter.attach_saved(loaded, runs[kind].adapter)
+    assert not any(module.training for module in loaded.model.modules())
     tuned = logits(loaded)
     merged, said = plain.of[kind]
     with adapter.switched_off(loaded):
