@@ -135,10 +135,12 @@ def go(run: RunDir, recipe: Recipe, last: str | None = None, again: tuple[str, .
             console.say(f"{title}: done before")
         else:
             console.say(title)
-            started = time.monotonic()
+            started, processor = time.monotonic(), time.process_time()
             stage.work(run, recipe)
             seconds = time.monotonic() - started
-            run.event("stage", stage.name, seconds=round(seconds, 1))
+            # Processor seconds say what it costs, also where other work ran beside it.
+            spent = round(time.process_time() - processor, 1)
+            run.event("stage", stage.name, seconds=round(seconds, 1), processor_seconds=spent)
             console.say(f"  {stage.name} took {span(seconds)}")
         if stage.name == last:
             return

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import ModelError
-from appliance.model import backend, embedded
+from appliance.model import backend, embedded, prefix
 from appliance.run import read_json, sha256
 from appliance.sections import ModelSection
 
@@ -144,6 +144,8 @@ def open_model(
             f"{ref.name} has no chat template, so it cannot be asked or trained as a chat model.",
             "Choose its instruct version.",
         )
+    if not backend.on_gpu() and not gradient_checkpointing:
+        prefix.share_prefixes(model)
     return Loaded(ref, model, tokenizer, section.max_length)
 
 
