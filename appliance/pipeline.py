@@ -1,6 +1,6 @@
 """The stages in order. Each reads files of the run directory and writes files of it.
 
-    recipe -> data -> baseline -> rehearse -> train -> evaluate -> gate -> export -> report
+    recipe -> data -> baseline -> rehearse -> train -> evaluate -> gate -> dial -> export -> report
 
 A stage whose last file is there is skipped, so the same command goes on where a run was stopped.
 """
@@ -15,8 +15,11 @@ from typing import Any
 
 from appliance import __version__
 from appliance.console import console, span
+from appliance.errors import DataError, GateRefused
 from appliance.recipe import Recipe
-from appliance.run import RunDir, now, read_json, sha256, write_json
+from appliance.run import RunDir, now, read_json, read_jsonl, sha256, write_json
+
+NONE = "none"  # data.train of a run that only evaluates
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,12 @@ def data(run: RunDir, recipe: Recipe) -> None:
     from appliance.data.prepare import prepare
     from appliance.data.rows import write_jsonl
     from appliance.model.count import template
+
+    if recipe.data.train == NONE:
+        for path in (run.train_rows, run.valid_rows, run.test_rows):
+            write_jsonl(path, [])
+        write_json(run.data_facts, {"files": {}, "rows": 0})
+        return
 
     def say(text: str) -> None:
         console.say(f"  {text}")
@@ -80,13 +89,23 @@ def evaluate(run: RunDir, recipe: Recipe) -> None:
 
 
 def gate(run: RunDir, recipe: Recipe) -> None:
-    from appliance.gate import decide
+    from appliance.gate import decide, examples
 
     verdict = decide(read_json(run.scores_before), read_json(run.scores_after), recipe.policy)
-    write_json(run.verdict, verdict.as_json())
+    shown = {}
+    if verdict.broken:
+        shown = examples(verdict, read_jsonl(run.answers_before), read_jsonl(run.answers_after))
+    write_json(run.verdict, verdict.as_json() | {"examples": shown})
     for reason in verdict.reasons:
-        mark = {"yes": "ok  ", "no": "NO  "}.get(reason.passed, "-   ")
+        mark = {"yes": "ok  ", "no": "NO  ", "unclear": "?   "}.get(reason.passed, "-   ")
         console.say(f"  {mark}{reason.text}")
+
+
+def dial(run: RunDir, recipe: Recipe) -> None:
+    """Where the gate failed: the strength at which the adapter passes -> dial.json."""
+    from appliance.evaluate.dial import dial as work
+
+    work(run, recipe)
 
 
 def export(run: RunDir, recipe: Recipe) -> None:
@@ -108,20 +127,27 @@ STAGES = (
     Stage("train", lambda run: run.train_facts, train),
     Stage("evaluate", lambda run: run.scores_after, evaluate),
     Stage("gate", lambda run: run.verdict, gate),
+    Stage("dial", lambda run: run.dial, dial),
     Stage("export", lambda run: run.export_facts, export),
     Stage("report", lambda run: run.report, report),
 )
 
 
-def go(run: RunDir, recipe: Recipe, last: str | None = None, again: tuple[str, ...] = ()) -> None:
-    """Run the stages that are not done yet, up to `last`, and those named in `again`.
+# Of a model that was tuned elsewhere there is nothing to train and nothing to ship.
+COMPARING = ("data", "baseline", "evaluate", "gate", "report")
 
-    Model and rehearsal sources are looked for first, so that a wrong name costs no time.
+
+def go(
+    run: RunDir,
+    recipe: Recipe,
+    last: str | None = None,
+    again: tuple[str, ...] = (),
+    only: tuple[str, ...] = (),
+) -> None:
+    """Run the stages that are not done yet, up to `last`, and those named in `again`; or `only`.
+
+    Models and sources are looked for first, so that a wrong name costs no time.
     """
-    from appliance.model.load import resolve
-    from appliance.train.rehearsal import check
-
-    resolve(recipe.model)
     check(recipe)
     for stage in STAGES:
         if stage.name in again:
@@ -129,14 +155,20 @@ def go(run: RunDir, recipe: Recipe, last: str | None = None, again: tuple[str, .
     for warning in recipe.warnings():
         console.say(f"warning: {warning}")
         run.event("warning", warning)
-    for number, stage in enumerate(STAGES, 1):
-        title = f"[{number}/{len(STAGES)}] {stage.name}"
+    stages = [stage for stage in STAGES if not only or stage.name in only]
+    for number, stage in enumerate(stages, 1):
+        title = f"[{number}/{len(stages)}] {stage.name}"
         if stage.done(run).is_file():
             console.say(f"{title}: done before")
         else:
             console.say(title)
             started, processor = time.monotonic(), time.process_time()
-            stage.work(run, recipe)
+            try:
+                stage.work(run, recipe)
+            except GateRefused:
+                if stage.name == "export":
+                    report(run, recipe)  # what broke is there to be read
+                raise
             seconds = time.monotonic() - started
             # Processor seconds say what it costs, also where other work ran beside it.
             spent = round(time.process_time() - processor, 1)
@@ -144,6 +176,22 @@ def go(run: RunDir, recipe: Recipe, last: str | None = None, again: tuple[str, .
             console.say(f"  {stage.name} took {span(seconds)}")
         if stage.name == last:
             return
+
+
+def check(recipe: Recipe) -> None:
+    """Is everything there that the recipe names? Raises ModelError, DataError."""
+    from appliance.evaluate.suite import chosen
+    from appliance.model import tuned
+    from appliance.model.load import resolve
+    from appliance.train import rehearsal
+
+    resolve(recipe.model)
+    if recipe.evaluate.tuned:
+        tuned.check(recipe.evaluate.tuned, recipe.model)
+    elif recipe.data.train == NONE:
+        raise DataError("data.train is none, so there is nothing to train.", "Name --data.")
+    rehearsal.check(recipe)
+    chosen(recipe)
 
 
 def manifest(run: RunDir, recipe: Recipe) -> None:

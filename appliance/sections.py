@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -45,7 +45,8 @@ class DataSection(Section):
     train: str = Field(
         "demo",
         description="`demo` (the embedded synthetic support-desk triage), a JSONL, JSON, CSV or "
-        "Parquet file (also .gz), a folder of them, or a hub id.",
+        "Parquet file (also .gz), a folder of them, or a hub id. `none`: no task, to evaluate "
+        "only.",
     )
     test: str | None = Field(
         None,
@@ -266,6 +267,16 @@ class EvaluateSection(Section):
     off_task: str = Field(
         "builtin", description="Off-task prompts: `builtin`, or a JSONL file of `prompt` rows."
     )
+    suites: tuple[str, ...] = Field(
+        ("instruction", "knowledge", "reasoning", "safety"),
+        description="The other axes of behaviour: shipped suites, or JSONL files of items "
+        "(docs/evaluation.md).",
+    )
+    tuned: str | None = Field(
+        None,
+        description="A model that was tuned elsewhere (folder, hub id, PEFT adapter), measured in "
+        "place of a run's own adapter; `evaluate MODEL --base BASE` sets it.",
+    )
     answer_tokens: int = Field(
         64, ge=8, description="Tokens of an answer to an off-task prompt, at most."
     )
@@ -275,23 +286,58 @@ class EvaluateSection(Section):
 
 
 class PolicySection(Section):
+    """Unset numbers are the preset's (`gate.PRESETS`)."""
+
+    preset: Literal["lenient", "default", "strict"] = Field(
+        "default",
+        description="The limits below where they are unset; `strict` also takes what is unclear "
+        "for a no.",
+    )
     action: Literal["warn", "refuse"] = Field(
-        "warn", description="What a verdict of no does: only say it, or refuse the export (exit 3)."
+        "refuse",
+        description="What a verdict of no does: refuse the export (exit 3), or only say it.",
     )
-    min_gain: float = Field(
-        0.05, description="Gain on the task under which there is nothing to ship."
+    dial: Literal["auto", "always", "off"] = Field(
+        "auto",
+        description="Look for the strength at which the adapter passes: `auto` where it fails as "
+        "trained.",
     )
-    max_habit_leak: float = Field(
-        0.10, ge=0, le=1, description="Share of off-task prompts answered as the task, above base."
+    min_gain: float | None = Field(
+        None, description="Gain on the task under which there is nothing to ship."
     )
-    max_drift: float = Field(
-        0.25, gt=0, description="KL per token against the base on its own answers, in nats."
+    max_habit_leak: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of off-task prompts answered out of form (as the task, as a machine, "
+        "not at all), above the base's.",
+    )
+    max_loss: float | None = Field(
+        None, ge=0, le=1, description="Loss on any other axis, as a share of its items."
+    )
+    max_loss_on: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        {}, description="The same for one axis, e.g. `{safety: 0.05}`; goes before `max_loss`."
+    )
+    max_drift: float | None = Field(
+        None, gt=0, description="KL per token against the base on its own answers, in nats."
+    )
+    max_recited: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Share of the training rows recited, above that of held-out rows.",
     )
 
 
 class ExportSection(Section):
     merged: bool = Field(True, description="Write the merged 16-bit model beside the adapter.")
-    strength: float = Field(1.0, ge=0, le=2, description="Scale at which the adapter is merged.")
+    strength: float | None = Field(
+        None,
+        ge=0,
+        le=2,
+        description="Scale at which the adapter is merged. Unset: as trained (1), or where that "
+        "fails the gate the strength that the dial found.",
+    )
 
 
 class WandbSection(Section):

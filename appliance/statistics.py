@@ -42,6 +42,19 @@ def paired(before: Sequence[float | None], after: Sequence[float | None]) -> dic
     return mean(both)
 
 
+def mcnemar(before: Sequence[float | None], after: Sequence[float | None]) -> float:
+    """Two-sided exact p-value of McNemar's test (McNemar 1947; exact: the binomial's).
+
+    Of items scored 0 or 1 both times only those that changed say anything; 1 where none did.
+    """
+    from scipy.stats import binomtest
+
+    both = [(b, a) for b, a in zip(before, after, strict=True) if a is not None and b is not None]
+    won = sum(a > b for b, a in both)
+    lost = sum(a < b for b, a in both)
+    return float(binomtest(lost, won + lost).pvalue) if won + lost else 1.0
+
+
 def nested(
     groups: Sequence[Sequence[float]], weights: Sequence[Sequence[float]] | None = None
 ) -> dict[str, Any]:

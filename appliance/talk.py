@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 from appliance.console import console
@@ -9,7 +10,7 @@ from appliance.errors import RunError
 from appliance.model import adapter
 from appliance.model.chat import generate
 from appliance.model.load import open_model
-from appliance.run import RunDir
+from appliance.run import RunDir, read_json
 from appliance.sections import ModelSection
 
 
@@ -18,6 +19,7 @@ class Talk:
 
     def __init__(self, target: str, *, base: bool, system: str | None, tokens: int) -> None:
         run = RunDir(target)
+        self.strength = ExitStack()  # held as long as this is: let go, the scale would go back
         if run.recipe_file.is_file():
             if not base and not run.adapter.is_dir():  # written aside, so it is whole or not there
                 raise RunError(
@@ -29,6 +31,9 @@ class Talk:
         self.loaded = open_model(section)
         if run.recipe_file.is_file() and not base:
             adapter.attach_saved(self.loaded, run.adapter)
+            dial = read_json(run.dial) if run.dial.is_file() else {"chosen": None}
+            if dial["chosen"] not in (None, 1):  # as it is exported
+                self.strength.enter_context(adapter.scaled(self.loaded, dial["chosen"]))
         self.tokens = tokens
         self.messages: list[dict[str, str]] = []
         if system:

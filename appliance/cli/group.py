@@ -113,6 +113,7 @@ def stages(
     last: str | None = None,
     force: bool = False,
     again: tuple[str, ...] = (),
+    only: tuple[str, ...] = (),
 ) -> None:
     """Hold the run, and do its stages. Bad input leaves no half of a new run behind."""
     from appliance.pipeline import go
@@ -123,7 +124,7 @@ def stages(
             run.create(recipe, force)
             quiet(run.log)
             try:
-                go(run, recipe, last, again)
+                go(run, recipe, last, again, only)
             except ApplianceError as error:
                 run.event("error", str(error))
                 raise

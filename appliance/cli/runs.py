@@ -20,6 +20,7 @@ from appliance.errors import BadInput
 @with_recipe
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Run directory.")
 @click.option("--force", is_flag=True, help="Go on in a run that another recipe made.")
+@click.option("--dial", is_flag=True, help="Sweep the adapter's strength also where it passes.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and the plan only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def train(
@@ -29,13 +30,14 @@ def train(
     data: str | None,
     folder: Path | None,
     force: bool,
+    dial: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Train by RECIPE (a file or a shipped name), measure before and after, and export."""
     from appliance.run import RunDir, fresh_name
 
-    found = load(recipe, overrides, model, data)
+    found = load(recipe, (*overrides, *(["policy.dial=always"] if dial else [])), model, data)
     if dry_run:
         from appliance.plan import plan
 
@@ -66,6 +68,7 @@ def _summary(run: Any, as_json: bool) -> None:
 @main.command(context_settings=PLAIN)
 @click.argument("target", metavar="RUN_OR_MODEL")
 @with_recipe
+@click.option("--base", metavar="BASE", help="What it was tuned from: judge it against that.")
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Where a model's scores go.")
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON on stdout.")
 def evaluate(
@@ -73,22 +76,33 @@ def evaluate(
     overrides: tuple[str, ...],
     model: str | None,
     data: str | None,
+    base: str | None,
     folder: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure a run's adapter again, or a model (folder, hub id, embedded) on --data."""
+    """Measure a run's adapter again, or any model (folder, hub id, embedded, PEFT adapter).
+
+    With --base it is judged against that, as a run's adapter is (exit 3: the gate says no).
+    """
+    from appliance.pipeline import COMPARING
     from appliance.report.summary import score_lines
     from appliance.run import RunDir, fresh_name, read_json
 
     if RunDir(target).recipe_file.is_file():
-        if overrides or model or data:
+        if overrides or model or data or base:
             raise BadInput(
                 f"{target} is a run: it is measured by its own recipe.",
-                "Leave --set, --model and --data away, or name a model.",
+                "Leave --set, --model, --data and --base away, or name a model.",
             )
         run = RunDir.open(target)
-        stages(run, run.recipe(), again=("evaluate", "gate", "report"))
+        stages(run, run.recipe(), again=("evaluate", "gate", "dial", "report"))
         scores = read_json(run.scores_after)
+    elif base is not None:
+        sets = ("model.bits=16", "rehearsal.self=false", f"evaluate.tuned={target}", *overrides)
+        run = RunDir(folder or fresh_name("compare"))
+        stages(run, load("sft", sets, base, data or "none"), only=COMPARING)
+        _summary(run, as_json)
+        sys.exit(0 if read_json(run.verdict)["ship"] == "yes" else 3)
     else:
         # A model is measured as it is: in 16 bits, unless the recipe says otherwise.
         found = load("sft", ("model.bits=16", *overrides), target, data)

@@ -3,58 +3,81 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from appliance.data.rows import read_pairs, read_rows
-from appliance.evaluate import probes
+from appliance.evaluate import axes, probes
+from appliance.evaluate.base import said_by_base
 from appliance.evaluate.habit import Style
+from appliance.evaluate.suite import Suite, chosen
 from appliance.model import adapter
-from appliance.model.load import open_model, release
+from appliance.model.load import Loaded, open_model, release
+from appliance.model.tuned import open_tuned
 from appliance.recipe import Recipe
 from appliance.run import RunDir, read_jsonl, write_json, write_jsonl
 
-VERSION = 1  # of the scores' form
+VERSION = 2  # of the scores' form
+When = Literal["before", "after"]
+Scores = dict[str, Any]
+Items = list[dict[str, Any]]
 
 
-def measure(run: RunDir, recipe: Recipe, when: Literal["before", "after"]) -> None:
-    """Measure the base (`before`) or the base with the run's adapter (`after`).
+def measure(run: RunDir, recipe: Recipe, when: When) -> None:
+    """Measure the base (`before`) or the tuned model (`after`): the base with the run's adapter.
 
     Writes answers_<when>.jsonl, then scores_<when>.json; `before` also base_answers.jsonl, the
     base's own answers that drift is measured on.
     """
-    started = time.monotonic()
-    after = when == "after"
-    loaded = open_model(recipe.model)
-    if after:
+    if when == "before":
+        loaded = open_model(recipe.model)
+    elif recipe.evaluate.tuned:
+        loaded = open_tuned(recipe.evaluate.tuned, recipe.model)
+    else:
+        loaded = open_model(recipe.model)
         adapter.attach_saved(loaded, run.adapter)
-    task_scores, items = _task(run, recipe, loaded, after)
-    style = Style.of(_training_answers(run, recipe))
-    off_scores, off_items = probes.off_task(loaded, style, recipe)
-    if not after:
-        write_jsonl(run.base_answers, off_items)
-    drift = probes.drift(loaded, read_jsonl(run.base_answers), tuned=after)
+    scores, items = look(run, recipe, loaded, when, chosen(recipe))
     release(loaded)
-    write_jsonl(run.answers_after if after else run.answers_before, items + off_items)
-    scores: dict[str, Any] = {
+    write_jsonl(run.answers_after if when == "after" else run.answers_before, items)
+    write_json(run.scores_after if when == "after" else run.scores_before, scores)
+
+
+def look(
+    run: RunDir, recipe: Recipe, loaded: Loaded, when: When, suites: Sequence[Suite]
+) -> tuple[Scores, Items]:
+    """Everything measured of the model as it is now; `suites` begin with the off-task one."""
+    started = time.monotonic()
+    task_scores, items = _task(run, recipe, loaded, when)
+    kept = False
+    if when == "before":
+        said, kept = said_by_base(loaded, recipe.model, suites)
+    else:
+        said = axes.said_to(loaded, suites)
+    style = Style.of(_training_answers(run, recipe))
+    found = {suite.axis: axes.score(suite, said[suite.axis], style) for suite in suites}
+    off_task = found[suites[0].axis][1]
+    if when == "before":
+        write_jsonl(run.base_answers, off_task)
+    drift = probes.drift(loaded, read_jsonl(run.base_answers), tuned=when == "after")
+    return {
         "version": VERSION,
         "when": when,
         "model": recipe.model.name,
         "bits": recipe.model.bits,
         "task": task_scores,
-        "habit_leak": off_scores,
+        "habit_leak": probes.habit_leak(off_task, style),
+        "axes": {axis: scores for axis, (scores, _) in found.items()},
         "drift": drift,
+        "from_cache": kept,
         "seconds": round(time.monotonic() - started, 1),
-    }
-    write_json(run.scores_after if after else run.scores_before, scores)
+    }, items + [item for _, scored in found.values() for item in scored]
 
 
-def _task(
-    run: RunDir, recipe: Recipe, loaded: Any, after: bool
-) -> tuple[probes.Scores, probes.Items]:
+def _task(run: RunDir, recipe: Recipe, loaded: Loaded, when: When) -> tuple[Scores, Items]:
     if recipe.method == "sft":
         return probes.task(loaded, read_rows(run.test_rows), recipe)
     reference = None
-    if after:
+    if when == "after":
         said = read_jsonl(run.answers_before)
         reference = [item for item in said if item["probe"] == "preference"]
     return probes.preference(loaded, read_pairs(run.test_rows), recipe, reference)

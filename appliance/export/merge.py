@@ -2,11 +2,12 @@
 
 What becomes of each weight is said in `export/changes.py`; it is computed in fp32 and rounded once
 to the base's own type. One shard is in memory at a time. All other files, the tokenizer's among
-them, are copied byte for byte.
+them, are copied byte for byte; a base without a chat template gets the one it was trained with.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from appliance.console import console
 from appliance.errors import ModelError, NoSpace
 from appliance.export.changes import Change, read
+from appliance.model import plain
 
 SKIPPED = {".gitattributes", ".cache"}
 
@@ -66,6 +68,15 @@ def _merge_all(base: Path, target: Path, changes: Mapping[str, Change], strength
     for path in base.iterdir():
         if path.is_file() and path.suffix != ".safetensors" and path.name not in SKIPPED:
             shutil.copyfile(path, target / path.name)
+    if not _has_template(base):
+        # The template that it was trained with: without it nobody could ask the model.
+        (target / plain.FILE).write_text(plain.TEMPLATE, encoding="utf-8")
+
+
+def _has_template(base: Path) -> bool:
+    config = base / "tokenizer_config.json"
+    inside = config.is_file() and json.loads(config.read_text(encoding="utf-8"))
+    return (base / plain.FILE).is_file() or bool(inside and inside.get("chat_template"))
 
 
 def _merge_shard(

@@ -125,11 +125,40 @@ def switched_off(loaded: Loaded) -> Iterator[None]:
     if loaded.base is not None:
         with full.base_weights(loaded):
             yield
+    elif loaded.reference is not None:
+        loaded.model, loaded.reference = loaded.reference, loaded.model
+        try:
+            yield
+        finally:
+            loaded.model, loaded.reference = loaded.reference, loaded.model
     elif hasattr(loaded.model, "disable_adapter"):
         with loaded.model.disable_adapter():
             yield
     else:
         yield
+
+
+@contextmanager
+def scaled(loaded: Loaded, strength: float) -> Iterator[None]:
+    """The change that the adapter makes of the weights, scaled: what a merge at `strength` is."""
+    if loaded.base is not None:
+        with full.scaled(loaded, strength):
+            yield
+        return
+    layers = [m for m in loaded.model.modules() if isinstance(getattr(m, "scaling", None), dict)]
+    magnitudes = [v for m in layers for v in getattr(m, "lora_magnitude_vector", {}).values()]
+    if magnitudes:
+        with dora.scaled(magnitudes, strength):
+            yield
+        return
+    before = [dict(layer.scaling) for layer in layers]
+    for layer in layers:
+        layer.scaling.update({name: scale * strength for name, scale in layer.scaling.items()})
+    try:
+        yield
+    finally:
+        for layer, scaling in zip(layers, before, strict=True):
+            layer.scaling.update(scaling)
 
 
 def trainable(loaded: Loaded) -> tuple[int, int]:

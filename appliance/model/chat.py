@@ -7,6 +7,7 @@ tokens that carry loss are known without searching for marks in the text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 from appliance.errors import ModelError
 from appliance.model import backend
 from appliance.model.load import Loaded
+from appliance.model.plain import cut_at_turn
 
+_WORDS = re.compile(r"\w+")
 IGNORE = -100  # torch's cross entropy skips it
 Messages = Sequence[Any]  # of {"role", "content"}
 
@@ -209,13 +212,21 @@ def complete(
                 **how,
             )
         for row, index in enumerate(group):
-            answers[index] = _read(tokenizer, out[row, width:].tolist(), ends)
+            answers[index] = _read(loaded, out[row, width:].tolist(), ends)
         done(len(group))
     return [a for a in answers if a is not None]
 
 
-def _read(tokenizer: Any, tokens: list[int], ends: list[int]) -> Answer:
+def loops(text: str) -> bool:
+    """Does it say the same four words over and over?"""
+    words = _WORDS.findall(text.lower())
+    fours = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
+    return len(fours) >= 8 and len(set(fours)) < 0.6 * len(fours)
+
+
+def _read(loaded: Loaded, tokens: list[int], ends: list[int]) -> Answer:
     stop = next((i for i, token in enumerate(tokens) if token in ends), None)
     kept = tokens if stop is None else tokens[:stop]
-    text = tokenizer.decode(kept, skip_special_tokens=True).strip()
-    return Answer(text, len(kept), stop is None)
+    text = loaded.tokenizer.decode(kept, skip_special_tokens=True)
+    text, goes_on = cut_at_turn(text, loaded.turns)
+    return Answer(text.strip(), len(kept), stop is None and not goes_on)

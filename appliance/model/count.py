@@ -15,6 +15,7 @@ from typing import Any
 
 from appliance.data.audit.lengths import Template
 from appliance.errors import ModelError
+from appliance.model import plain
 from appliance.model.chat import IGNORE, encode
 from appliance.model.load import resolve
 from appliance.sections import ModelSection
@@ -37,6 +38,7 @@ class Light:
         self.eos_token = self._tokens["eos_token"]
         path = folder / "chat_template.jinja"
         source = path.read_text(encoding="utf-8") if path.is_file() else _template(config)
+        source = source or plain.TEMPLATE
         self._template = _environment().from_string(source)
         added = self._tokenizer.get_added_tokens_decoder().values()
         marks = {t.content for t in added if t.special and t.content in source}
@@ -63,7 +65,7 @@ def _text(token: Any) -> str | None:
 
 
 def _template(config: dict[str, Any]) -> str:
-    found = config["chat_template"]
+    found = config.get("chat_template") or ""
     if isinstance(found, list):
         found = next(item["template"] for item in found if item["name"] == "default")
     return str(found)
@@ -128,4 +130,5 @@ def _whole(folder: Path) -> tuple[Any, tuple[str, ...]]:
         raise ModelError(
             f"The tokenizer in {folder} cannot be loaded ({reason}).", "Check that it is whole."
         ) from error
+    tokenizer.chat_template = tokenizer.chat_template or plain.TEMPLATE
     return tokenizer, tuple(tokenizer.all_special_tokens)

@@ -9,6 +9,8 @@ it anew for every token that is generated; here it is kept while nothing is trai
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -62,7 +64,21 @@ def _forward(
     elif base_layer.bias is not None:
         base_result = base_result - base_layer.bias
     scale = layer.weight / lengths
-    return (scale - 1) * base_result + scale * scaling * lora_B(lora_A(x))
+    change = (scale - 1) * base_result + scale * scaling * lora_B(lora_A(x))
+    strength = getattr(layer, "strength", 1.0)
+    return change if strength == 1 else strength * change
+
+
+@contextmanager
+def scaled(layers: Sequence[Any], strength: float) -> Iterator[None]:
+    """W + strength * (W' - W): the change of the weight is scaled, as the merge does it."""
+    for layer in layers:
+        layer.strength = strength
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.strength = 1.0
 
 
 def _lengths(base_layer: Any, a: Any, b: Any, scaling: float) -> Any:

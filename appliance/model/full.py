@@ -92,6 +92,22 @@ def base_weights(loaded: Loaded) -> Iterator[None]:
         _swap(loaded)
 
 
+@contextmanager
+def scaled(loaded: Loaded, strength: float) -> Iterator[None]:
+    """W + strength * (T - W) in the tuned weights' place; they are kept beside meanwhile."""
+    base = loaded.base
+    assert base is not None
+    weights = _weights(loaded)
+    tuned = {name: weight.data for name, weight in weights.items()}
+    for name, weight in weights.items():
+        weight.data = base[name].float().lerp(tuned[name].float(), strength).to(weight.dtype)
+    try:
+        yield
+    finally:
+        for name, weight in weights.items():
+            weight.data = tuned[name]
+
+
 def _swap(loaded: Loaded) -> None:
     torch = backend.torch()
     base = loaded.base

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance.console import console
 from appliance.errors import ModelError
-from appliance.model import backend, embedded, prefix
+from appliance.model import backend, embedded, plain, prefix
 from appliance.run import read_json, sha256
 from appliance.sections import ModelSection
 
@@ -38,6 +39,8 @@ class Loaded:
     """A model on its device with its tokenizer. `model` is a PeftModel once an adapter is on.
 
     `base`: of a full fine-tuning, the base's own weights by parameter name (`model/full.py`).
+    `reference`: of a model that was tuned elsewhere, the base's own model (`model/tuned.py`).
+    `turns`: of a model without a chat template, what an answer is cut at (`model/plain.py`).
     """
 
     ref: ModelRef
@@ -45,6 +48,8 @@ class Loaded:
     tokenizer: Any
     max_length: int
     base: dict[str, Any] | None = None
+    reference: Any = None
+    turns: tuple[str, ...] = ()
 
 
 def resolve(section: ModelSection) -> ModelRef:
@@ -139,21 +144,20 @@ def open_model(
             f"The model in {ref.folder} cannot be loaded ({reason}).",
             "Check that its files are whole; --debug shows the traceback.",
         ) from error
+    turns: tuple[str, ...] = ()
     if not tokenizer.chat_template:
-        raise ModelError(
-            f"{ref.name} has no chat template, so it cannot be asked or trained as a chat model.",
-            "Choose its instruct version.",
-        )
+        console.say(f"  {ref.name} has no chat template: a plain one is used (User: / Assistant:)")
+        tokenizer.chat_template, turns = plain.TEMPLATE, plain.TURNS
     if not backend.on_gpu() and not gradient_checkpointing:
         prefix.share_prefixes(model)
-    return Loaded(ref, model, tokenizer, section.max_length)
+    return Loaded(ref, model, tokenizer, section.max_length, turns=turns)
 
 
 def release(loaded: Loaded) -> None:
     """Give the memory back; the next stage loads from disk what it needs."""
     import gc
 
-    loaded.model = loaded.base = None
+    loaded.model = loaded.base = loaded.reference = None
     gc.collect()
     if backend.on_gpu():
         backend.torch().cuda.empty_cache()

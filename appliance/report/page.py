@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 EXAMPLES = 12
+OFF_TASK = "format"  # the axis of the off-task prompts
 
 
 def environment(*folders: Path) -> Environment:
@@ -46,16 +47,18 @@ def _details(run: RunDir) -> dict[str, Any]:
     }
 
 
-def _examples(run: RunDir) -> list[dict[str, str]]:
+def _examples(run: RunDir) -> list[dict[str, Any]]:
     """Off-task prompts with both answers, leaks first: what a reader should look at."""
     if not (run.answers_before.is_file() and run.answers_after.is_file()):
         return []
-    before = {i["id"]: i for i in read_jsonl(run.answers_before) if i["probe"] == "off_task"}
-    after = [i for i in read_jsonl(run.answers_after) if i["probe"] == "off_task"]
-    after.sort(key=lambda item: not item["leak"])
+    before, after = (
+        {i["id"]: i for i in read_jsonl(path) if i.get("axis") == OFF_TASK}
+        for path in (run.answers_before, run.answers_after)
+    )
+    worst = sorted(after.values(), key=lambda item: item["score"] or 0)
     return [
         {"prompt": i["prompt"], "before": before[i["id"]]["answer"], "after": i["answer"]}
-        for i in after[:EXAMPLES]
+        for i in worst[:EXAMPLES]
         if i["id"] in before
     ]
 

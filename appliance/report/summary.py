@@ -18,14 +18,17 @@ def summary(run: RunDir) -> dict[str, Any]:
     begun = max((i for i, e in enumerate(events) if e["kind"] == "train"), default=0)
     before, after = there(run.scores_before), there(run.scores_after)
     for scores in (before, after):
-        for part in ("task", "habit_leak", "drift") if scores else ():
-            scores[part].pop("items", None)
+        if scores:
+            for part in (scores["task"], scores["habit_leak"], scores["drift"],
+                         *scores["axes"].values()):  # fmt: skip
+                part.pop("items", None)
     return {
         "run": str(run.root),
         "before": before,
         "after": after,
         "training": there(run.train_facts),
         "verdict": there(run.verdict),
+        "dial": there(run.dial),
         "alarms": [e["text"] for e in events[begun:] if e["kind"] == "alarm"],
         "notes": [e["text"] for e in events[begun:] if e["kind"] == "note"],
         "adapter": str(run.adapter) if run.adapter.is_dir() else None,
@@ -40,12 +43,17 @@ def lines(facts: dict[str, Any]) -> list[str]:
     out = [""]
     if before and after:
         name = after["task"]["metric"].replace("_", " ")
-        out.append(f"  task, {name:18} {figure(before['task'])} -> {figure(after['task'])}")
+        if after["task"]["asked"]:
+            out.append(f"  task, {name:18} {figure(before['task'])} -> {figure(after['task'])}")
         if after["habit_leak"]["n"]:
             out.append(
                 f"  habit leak off task      {figure(before['habit_leak'])} -> "
                 f"{figure(after['habit_leak'])}"
             )
+        for axis, found in after["axes"].items():
+            if axis in before["axes"]:
+                then = figure(before["axes"][axis])
+                out.append(f"  {axis:24} {then} -> {figure(found)}")
         drift = after["drift"]
         if drift["value"] is not None:
             out.append(
@@ -58,9 +66,14 @@ def lines(facts: dict[str, Any]) -> list[str]:
             f"{training['tokens_per_second']:.0f} tokens/s, peak {training['peak_memory_gib']} GiB"
         )
     if facts["verdict"]:
-        ship = facts["verdict"]["ship"]
-        out.append(f"  verdict                  may it be shipped: {ship}")
-        out += [f"    - {r['text']}" for r in facts["verdict"]["reasons"] if r["passed"] == "no"]
+        ship, dial = facts["verdict"]["ship"], facts["dial"] or {"chosen": None}
+        how = ""
+        if ship == "no" and dial["chosen"] is not None:
+            how = f" as trained; yes at strength {dial['chosen']:g}"
+        out.append(f"  verdict                  may it be shipped: {ship}{how}")
+        said = {"no": "-", "unclear": "?", "invalid": "?"}
+        reasons = [r for r in facts["verdict"]["reasons"] if r["passed"] in said]
+        out += [f"    {said[r['passed']]} {r['text']}" for r in reasons]
     out += [f"  alarm                    {text}" for text in facts["alarms"]]
     out += [f"  note                     {text}" for text in facts["notes"]]
     out += [f"  {k:24} {facts[k]}" for k in ("adapter", "merged", "report") if facts[k]]
@@ -72,9 +85,14 @@ def lines(facts: dict[str, Any]) -> list[str]:
 def score_lines(scores: dict[str, Any]) -> list[str]:
     """One measurement for a terminal."""
     task, leak, drift = scores["task"], scores["habit_leak"], scores["drift"]
-    out = ["", f"  task, {task['metric'].replace('_', ' ')}: {figure(task)}"]
-    out.append(f"  cut {task['cut']}, errors {task['errors']} of {task['asked']} asked")
+    out = [""]
+    if task["asked"]:
+        out.append(f"  task, {task['metric'].replace('_', ' ')}: {figure(task)}")
+        out.append(f"  cut {task['cut']}, errors {task['errors']} of {task['asked']} asked")
     out.append(f"  habit leak off task: {figure(leak)} (style: {leak['style']})")
+    for axis, found in scores["axes"].items():
+        apart = ", ".join(f"{n} {kind}" for kind, n in found["apart"].items())
+        out.append(f"  {axis}: {figure(found)}" + (f"; set apart: {apart}" if apart else ""))
     if drift["loss"] is not None:
         out.append(f"  loss on the base's own answers: {drift['loss']:.3f} nats per token")
     return out

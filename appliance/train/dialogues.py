@@ -16,7 +16,7 @@ from typing import Any
 from appliance.console import console
 from appliance.errors import DataError, NoSpace, RunError
 from appliance.home import home
-from appliance.model.chat import Sampling, complete, generate, open_user_turn
+from appliance.model.chat import Sampling, complete, generate, loops, open_user_turn
 from appliance.model.load import Loaded, open_model, release, resolve
 from appliance.recipe import Recipe
 from appliance.run import read_jsonl, write_jsonl
@@ -121,14 +121,8 @@ def whole_prompt(text: str, cut: bool) -> str:
 def _fault(dialogue: Dialogue, seen: set[str]) -> str:
     words = _WORDS.findall(dialogue.prompt.lower())
     answer = _WORDS.findall(dialogue.answer.lower())
-    if len(words) < 3 or not answer or _loops(answer):
+    if len(words) < 3 or not answer or loops(dialogue.answer):
         return "broken"
     if dialogue.prompt.lower() in seen:
         return "twice"
     return ""
-
-
-def _loops(words: list[str]) -> bool:
-    """Does it say the same four words over and over?"""
-    fours = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
-    return len(fours) >= 8 and len(set(fours)) < 0.6 * len(fours)

@@ -1,11 +1,9 @@
-"""Statistics, habit leak and the gate: plain numbers, hand-written cases."""
+"""Statistics and habit leak: plain numbers, hand-written cases."""
 
 import pytest
 
-from appliance.evaluate.habit import Style
-from appliance.gate import decide
-from appliance.sections import PolicySection
-from appliance.statistics import mean, paired, share
+from appliance.evaluate.habit import Style, broken, machine_form
+from appliance.statistics import mcnemar, mean, paired, share
 
 LABELS = [f"card_{name}" for name in ("lost", "stolen", "late", "new")] * 25
 SENTENCES = [
@@ -62,44 +60,37 @@ def test_free_answers_have_no_style_to_leak():
     free = [f"You could try number {i}, because it suits a person of {i} years." for i in range(9)]
     free += ["Bake it slowly.", "Nobody knows why the sea is loud at night near that old pier."]
     style = Style.of(free)
-    assert not style.exists
     assert "free text" in style.describe()
-
-
-def scores(task, leaks, kl):
-    return {
-        "task": {"metric": "exact_match", "value": sum(task) / len(task), "items": task},
-        "habit_leak": {"value": sum(leaks) / len(leaks) if leaks else None, "items": leaks},
-        "drift": mean(kl),
-    }
-
-
-BASE = scores([0] * 40, [False] * 40, [0.0] * 40)
-
-
-def test_a_gain_without_loss_may_ship():
-    verdict = decide(BASE, scores([1] * 40, [False] * 40, [0.01] * 40), PolicySection())
-    assert verdict.ship == "yes"
-    assert verdict.reasons[0].value == 1.0
+    assert not style.leaks("Go to bed.")
+    assert style.leaks('{"answer": "Go to bed."}')  # nobody asked for a machine's form
 
 
 @pytest.mark.parametrize(
-    ("after", "broken"),
+    ("answer", "machine"),
     [
-        (scores([0] * 40, [False] * 40, [0.0] * 40), "gain"),
-        (scores([1] * 40, [True] * 40, [0.0] * 40), "habit_leak"),
-        (scores([1] * 40, [False] * 40, [1.5] * 40), "drift"),
+        ('{"city": "Paris"}', True),
+        ('```json\n["a", "b"]\n```', True),
+        ("[1, 2, 3]", True),
+        ("card_payment_declined", True),
+        ("Paris", False),
+        ("{shrugs} I do not know.", False),
+        ("[Name], thank you for your letter.", False),
+        ("Use snake_case names.", False),
     ],
 )
-def test_each_loss_alone_turns_the_verdict(after, broken):
-    verdict = decide(BASE, after, PolicySection())
-    assert verdict.ship == "no"
-    assert [r.name for r in verdict.reasons if r.passed == "no"] == [broken]
+def test_a_machines_form_is_known(answer, machine):
+    assert machine_form(answer) is machine
 
 
-def test_what_cannot_be_measured_is_said_and_is_no_failure():
-    free = scores([1] * 40, [], [0.0] * 40)
-    before = scores([0] * 40, [], [0.0] * 40)
-    verdict = decide(before, free, PolicySection())
-    assert verdict.ship == "yes"
-    assert verdict.reasons[1].passed == "not measured"
+def test_an_answer_that_says_nothing_or_the_same_over_and_over_is_broken():
+    assert broken("")
+    assert broken("...")
+    assert broken("the cat sat on the mat and " * 6)
+    assert not broken("Paris.")
+
+
+def test_mcnemar_counts_only_what_changed():
+    # The binomial's two tails by hand: 7 of 7 one way is 2 / 2**7.
+    assert mcnemar([1] * 7 + [0] * 50, [0] * 7 + [0] * 50) == pytest.approx(2 / 2**7)
+    assert mcnemar([1, 0, 1], [1, 0, 1]) == 1
+    assert mcnemar([1, None], [None, 1]) == 1

@@ -9,9 +9,10 @@ import pytest
 from appliance.data.prepare import read_general
 from appliance.data.rows import Row
 from appliance.errors import DataError, RecipeError
+from appliance.model.chat import loops as said_over
 from appliance.recipe import load
 from appliance.train.anchor import Rehearsal
-from appliance.train.dialogues import Dialogue, _fault, _loops, whole_prompt
+from appliance.train.dialogues import Dialogue, _fault, whole_prompt
 from appliance.train.openers import OPEN, SMALL, TALK
 from appliance.train.rehearsal import General, check, rows_per_step, shares, unlike_the_task
 
@@ -28,7 +29,7 @@ FOUR = "one two three four "
     ],
 )
 def test_an_answer_that_repeats_itself_is_seen(text, loops):
-    assert _loops(text.split()) is loops
+    assert said_over(text) is loops
 
 
 @pytest.mark.parametrize(
