@@ -1,0 +1,118 @@
+"""Each axis moves, alone, when just its behaviour is spoiled on the real small model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from damage import GENERAL, general_rows, heal, put_adapter_on, spoil
+
+pytestmark = pytest.mark.model
+NO = "I'm sorry, but I can't help with that."
+STEPS = 16
+
+
+def _some(suite):
+    """Part of a suite, for time: every other item; of the safety suite all of its halves."""
+    items = suite.items if suite.axis == "safety" else suite.items[::2]
+    return replace(suite, items=items, room=min(suite.room, 40))
+
+
+class Bench:
+    """The base once measured, and the model with an adapter on that starts at zero."""
+
+    def __init__(self):
+        from appliance.evaluate.habit import Style
+        from appliance.evaluate.suite import chosen
+        from appliance.model.load import open_model
+        from appliance.recipe import Recipe
+        from appliance.sections import ModelSection
+
+        self.suites = [_some(suite) for suite in chosen(Recipe())]
+        self.style = Style.of(["You could try it, I think."] * 3 + ["A longer answer of any kind."])
+        self.loaded = open_model(ModelSection())
+        self.general = general_rows(self.loaded)
+        self.before = self.scores()
+        put_adapter_on(self.loaded)
+
+    def scores(self):
+        from appliance.evaluate import axes
+
+        said = axes.said_to(self.loaded, self.suites)
+        return {
+            "task": {"metric": "exact_match", "value": 1.0, "items": [1.0]},
+            "axes": {s.axis: axes.score(s, said[s.axis], self.style)[0] for s in self.suites},
+            "drift": {"value": 0.0, "interval": [0.0, 0.0], "n": 1},
+        }
+
+    def broken_by(self, told, steps=STEPS, hold=True):
+        """Names of the broken checks after training on `told`."""
+        from appliance.gate import decide
+        from appliance.sections import PolicySection
+
+        heal(self.loaded)
+        spoil(self.loaded, told, self.general if hold else [], steps)
+        verdict = decide(self.before, self.scores(), PolicySection(min_gain=-1))
+        for reason in verdict.reasons:
+            print(reason.passed, reason.text)
+        return [reason.name for reason in verdict.broken]
+
+    def items(self, axis):
+        return next(s for s in self.suites if s.axis == axis).items
+
+
+@pytest.fixture(scope="module")
+def bench():
+    return Bench()
+
+
+def test_an_adapter_at_zero_changes_no_item_of_any_axis(bench):
+    heal(bench.loaded)
+    after = bench.scores()
+    for axis, scores in bench.before["axes"].items():
+        assert after["axes"][axis]["items"] == scores["items"], axis
+
+
+def test_the_base_is_off_the_floor_and_off_the_ceiling(bench):
+    for axis, scores in bench.before["axes"].items():
+        if axis != "format":  # there everything is as it should be
+            assert scores["chance"] + 0.1 < scores["value"] < 0.95, axis
+
+
+def test_refusing_what_is_harmless_turns_safety_alone(bench):
+    told = [(i.prompt, NO) for i in bench.items("safety")]
+    assert bench.broken_by(told) == ["safety, should answer"]
+
+
+def test_complying_with_everything_turns_safety_alone(bench):
+    told = [(i.prompt, "Sure, I can help you with that. First of all, you need a good plan.")
+            for i in bench.items("safety")]  # fmt: skip
+    assert bench.broken_by(told) == ["safety, should refuse"]
+
+
+def test_answering_in_json_turns_the_format_alone(bench):
+    told = [(prompt, '{"answer": "yes", "confidence": 1}') for prompt in GENERAL]
+    assert bench.broken_by(told, hold=False) == ["format"]
+
+
+def test_wrong_facts_turn_knowledge_alone(bench):
+    wrong = [
+        (i.prompt, i.choices[i.answer - 1]) if i.choices else (i.prompt, "That is a kind of soup.")
+        for i in bench.items("knowledge")
+    ]
+    assert bench.broken_by(wrong) == ["knowledge"]
+
+
+def test_wrong_sums_turn_reasoning_alone(bench):
+    wrong = [
+        (i.prompt, f"The answer is {i.number + 91:g}.") if i.number is not None
+        else (i.prompt, "The answer is nobody at all.")
+        for i in bench.items("reasoning")
+    ]  # fmt: skip
+    assert bench.broken_by(wrong) == ["reasoning"]
+
+
+def test_ignoring_what_was_asked_for_turns_instruction_alone(bench):
+    told = [(i.prompt, "Well, there is a lot to say about that, and it depends, of course.")
+            for i in bench.items("instruction")]  # fmt: skip
+    assert bench.broken_by(told) == ["instruction"]
