@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from appliance.data.rows import read_pairs, read_rows
 from appliance.evaluate import probes
+from appliance.evaluate.benchmarks import benchmarks
 from appliance.evaluate.habit import Style
 from appliance.model import adapter
 from appliance.model.load import open_model, release
@@ -27,6 +28,8 @@ def measure(run: RunDir, recipe: Recipe, when: Literal["before", "after"]) -> No
     loaded = open_model(recipe.model)
     if after:
         adapter.attach_saved(loaded, run.adapter)
+    # First, so that a wrong name ends the stage before anything else is asked.
+    standard = benchmarks(loaded, recipe.evaluate.benchmarks, recipe.evaluate.benchmark_items)
     task_scores, items = _task(run, recipe, loaded, after)
     style = Style.of(_training_answers(run, recipe))
     off_scores, off_items = probes.off_task(loaded, style, recipe)
@@ -43,6 +46,7 @@ def measure(run: RunDir, recipe: Recipe, when: Literal["before", "after"]) -> No
         "task": task_scores,
         "habit_leak": off_scores,
         "drift": drift,
+        **({"benchmarks": standard} if standard else {}),
         "seconds": round(time.monotonic() - started, 1),
     }
     write_json(run.scores_after if after else run.scores_before, scores)
