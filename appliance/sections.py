@@ -283,6 +283,14 @@ class EvaluateSection(Section):
     task_tokens: int | None = Field(
         None, ge=1, description="Same for the task; unset: the longest held-out answer, and 8."
     )
+    benchmarks: tuple[str, ...] = Field(
+        (),
+        description="Standard benchmarks through lm-evaluation-harness: names of its tasks, or "
+        "JSONL files of `question`, `choices`, `answer`.",
+    )
+    benchmark_items: int = Field(
+        200, ge=1, description="Items of each benchmark (of a group: of each task), the first ones."
+    )
 
 
 class PolicySection(Section):

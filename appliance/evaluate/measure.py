@@ -9,6 +9,7 @@ from typing import Any, Literal
 from appliance.data.rows import read_pairs, read_rows
 from appliance.evaluate import axes, probes
 from appliance.evaluate.base import said_by_base
+from appliance.evaluate.benchmarks import benchmarks
 from appliance.evaluate.habit import Style
 from appliance.evaluate.suite import Suite, chosen
 from appliance.model import adapter
@@ -36,7 +37,10 @@ def measure(run: RunDir, recipe: Recipe, when: When) -> None:
     else:
         loaded = open_model(recipe.model)
         adapter.attach_saved(loaded, run.adapter)
+    # First, so that a wrong name ends the stage before anything else is asked.
+    standard = benchmarks(loaded, recipe.evaluate.benchmarks, recipe.evaluate.benchmark_items)
     scores, items = look(run, recipe, loaded, when, chosen(recipe))
+    scores |= {"benchmarks": standard} if standard else {}
     release(loaded)
     write_jsonl(run.answers_after if when == "after" else run.answers_before, items)
     write_json(run.scores_after if when == "after" else run.scores_before, scores)
