@@ -79,6 +79,7 @@ def decide(before: Mapping[str, Any], after: Mapping[str, Any], policy: PolicySe
     """Hold what was measured before and after against the policy."""
     reasons = [_gain(before, after, policy)]
     reasons += _axes(before["axes"], after["axes"], policy)
+    reasons += _benchmarks(before, after, policy)
     reasons += [_drift(after, policy), *_recited(after, policy)]
     against = {"no", "unclear", "invalid"} if policy.preset == "strict" else {"no"}
     fails = any(r.passed in against for r in reasons) or _unexplained(before, after, reasons)
@@ -200,6 +201,31 @@ def judge(found: Mapping[str, Any], most: float, p: float) -> tuple[Passed, int 
     # The half width falls with the root of n; it has to fall to the distance from the margin.
     distance = max(abs(value + most), 0.01)
     return "unclear", max(1, math.ceil(n * ((high - low) / 2 / distance) ** 2) - n)
+
+
+def _benchmarks(
+    before: Mapping[str, Any], after: Mapping[str, Any], policy: PolicySection
+) -> list[Reason]:
+    """Of each benchmark its accuracy (for length, where the harness gives that), item by item."""
+    most, reasons = limit(policy, "max_loss"), []
+    for name, mine in after.get("benchmarks", {}).items():
+        base = before.get("benchmarks", {}).get(name, {"metrics": {}})
+        both = mine["metrics"].keys() & base["metrics"].keys()
+        metric = next((m for m in ("acc_norm", "acc", "exact_match") if m in both), None)
+        if metric is None or "items" not in mine["metrics"][metric]:
+            continue  # the harness' own numbers of it stand in the scores
+        then, now = base["metrics"][metric], mine["metrics"][metric]
+        found = paired(then["items"], now["items"])
+        passed, more = judge(found, most, mcnemar(then["items"], now["items"]))
+        low, high = found["interval"]
+        text = (
+            f"{name}, {metric.replace('_', ' ')}: {_percent(then['value'])} before, "
+            f"{_percent(now['value'])} after, n={found['n']} "
+            f"({found['value']:+.1%} [{low:+.1%}, {high:+.1%}])."
+        )
+        reasons.append(Reason(name, passed, found["value"], found["interval"], found["n"], most,
+                              text, more))  # fmt: skip
+    return reasons
 
 
 def _drift(after: Mapping[str, Any], policy: PolicySection) -> Reason:

@@ -37,13 +37,11 @@ def dialogue(prompt: str, answer: str) -> list[dict[str, str]]:
 
 def general_rows(loaded: Any) -> list[Any]:
     """The base's own answers to GENERAL, the beginnings of them, as tokens."""
-    from appliance.model.chat import encode, generate
+    from appliance.data.rows import Message, Row
+    from appliance.model.chat import generate
     from appliance.train.rehearsal import General, encoded
 
-    assert encode
     answers = generate(loaded, [dialogue(p, "")[:1] for p in GENERAL], ANSWER, rows_at_once=64)
-    from appliance.data.rows import Message, Row
-
     return [
         encoded(
             loaded,
@@ -91,7 +89,7 @@ def spoil(loaded: Any, told: list[tuple[str, str]], general: list[Any], steps: i
         inputs, labels = block(picked, loaded.tokenizer)
         logprobs, _, target = bearing_logprobs(loaded.model, inputs, labels)
         loss = -logprobs.gather(-1, target[:, None]).mean()
-        if kept:
+        if general:
             loss = loss + kept.term(loaded.model, 1)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)

@@ -6,13 +6,19 @@ import json
 import shutil
 
 import pytest
-from helpers import appliance, sets
+from helpers import UNJUDGED, appliance, sets
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not shutil.which("nvidia-smi"), reason="no NVIDIA GPU on this machine"),
 ]
-FEW = ("data.limit=64", "data.test_limit=12", "train.max_steps=4", "evaluate.answer_tokens=24")
+FEW = (
+    "data.limit=64",
+    "data.test_limit=12",
+    "train.max_steps=4",
+    "evaluate.answer_tokens=24",
+    *UNJUDGED,
+)
 
 
 @pytest.mark.parametrize("recipe", ["sft", "dpo"])

@@ -15,7 +15,7 @@ import pytest
 from helpers import ROOT
 
 Docker = Callable[..., subprocess.CompletedProcess[str]]
-OFF_TASK = '{"id": "one", "kind": "open", "prompt": "What is the capital of France?"}\n'
+OFF_TASK = '{"prompt": "What is the capital of France?"}\n'
 
 
 @pytest.fixture(scope="session")

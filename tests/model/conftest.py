@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, appliance, sets
+from helpers import ROOT, UNJUDGED, appliance, sets
 
 SMALL = (
     "data.limit=64", "data.test_limit=12", "train.max_steps=4", "train.evaluations=1",
-    "evaluate.answer_tokens=24", "rehearsal.self=true", "rehearsal.dialogues=8",
+    "evaluate.answer_tokens=24", "rehearsal.self=true", "rehearsal.dialogues=8", *UNJUDGED,
 )  # fmt: skip
 
 
@@ -44,7 +44,8 @@ def dpo_run(tmp_path_factory, off_task) -> Path:
         "train", "dpo", "--run", str(run),
         *sets("data.limit=40", "data.test_limit=8", "train.max_steps=3", "train.learning_rate=1e-3",
               "train.batch_size=8", "train.evaluations=0", "evaluate.answer_tokens=24",
-              f"evaluate.off_task={off_task}", "alarm.loss_under=5", "rehearsal.dialogues=8"),
+              f"evaluate.off_task={off_task}", "alarm.loss_under=5", "rehearsal.dialogues=8",
+              *UNJUDGED),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return run

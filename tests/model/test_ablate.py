@@ -17,7 +17,7 @@ pytestmark = pytest.mark.model
 SMALL = sets(
     "data.limit=24", "data.test_limit=8", "train.max_steps=2", "train.batch_size=4",
     "train.evaluations=0", "evaluate.answer_tokens=8", "evaluate.task_tokens=8",
-    "rehearsal.dialogues=8",
+    "evaluate.suites=[]", "rehearsal.dialogues=8",
 )  # fmt: skip
 
 

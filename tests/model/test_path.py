@@ -113,3 +113,41 @@ def test_the_micro_batch_holds_few_enough_tokens_and_the_effective_batch_stays(
     monkeypatch.setattr(backend, "on_gpu", lambda: False)
     recipe = load("sft", [f"train.micro_batch={set_by_hand or 'null'}"])
     assert micro_batch(recipe, longest) == expected
+
+
+def test_a_base_without_a_template_is_asked_in_a_plain_one(tmp_path, loaded):
+    """Its answers end where it would go on with the next turn, and the merge carries the form."""
+    import json
+
+    from appliance.export.merge import merge
+    from appliance.model import adapter, plain
+    from appliance.model.chat import encode, generate, mark
+    from appliance.model.count import template
+    from appliance.model.load import open_model
+    from appliance.sections import ModelSection
+    from appliance.train.dialogues import write
+
+    base = tmp_path / "base"
+    base.mkdir()
+    for path in loaded.ref.folder.iterdir():
+        if path.name == "tokenizer_config.json":
+            config = json.loads(path.read_text())
+            config.pop("chat_template", None)
+            (base / path.name).write_text(json.dumps(config))
+        elif path.name != plain.FILE:
+            (base / path.name).symlink_to(path)
+    section = ModelSection(name=str(base))
+    plainly = open_model(section)
+    row = mark(plainly.tokenizer, encode(plainly.tokenizer, DIALOGUE, 512))
+    assert row.endswith("Assistant:⟦ The capital of France is Paris.<|im_end|>⟧")
+    answer = generate(plainly, [DIALOGUE[:1]], 48)[0]
+    assert "Paris" in answer.text
+    assert "User:" not in answer.text
+    dialogues, _ = write(plainly, 8, 1)
+    assert len(dialogues) == 8
+    assert not any("Assistant:" in d.prompt or "User:" in d.answer for d in dialogues)
+    assert template(section).count([DIALOGUE])[0][1] > 5
+    adapter.attach(plainly, r=4, alpha=4, dropout=0.0, target_modules=("q_proj",), seed=1)
+    adapter.save(plainly, tmp_path / "adapter")
+    merge(base, tmp_path / "adapter", tmp_path / "merged", 1.0)
+    assert (tmp_path / "merged" / plain.FILE).read_text() == plain.TEMPLATE

@@ -40,7 +40,7 @@ def test_the_run_holds_exactly_these_files(sft_run):
         "recipe.yaml", "manifest.json", "audit.json", "events.jsonl", "logs/", "lock", "data/",
         "train/",
         "base_answers.jsonl", "answers_before.jsonl", "answers_after.jsonl", "scores_before.json",
-        "scores_after.json", "verdict.json", "adapter/", "export/", "report.html",
+        "scores_after.json", "verdict.json", "dial.json", "adapter/", "export/", "report.html",
     }  # fmt: skip
     assert {p.name for p in (sft_run / "train").iterdir()} == {"metrics.jsonl", "train.json"}
     assert {p.name for p in (sft_run / "adapter").iterdir()} == {
@@ -144,7 +144,7 @@ def test_the_same_command_again_does_nothing_again(sft_run):
     before = (sft_run / "scores_after.json").stat().st_mtime_ns
     done = appliance("train", recipe, "--run", str(sft_run))
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("done before") == 8
+    assert done.stderr.count("done before") == 9
     assert (sft_run / "scores_after.json").stat().st_mtime_ns == before
 
 
@@ -189,12 +189,14 @@ def test_the_export_is_refused_where_the_policy_refuses(sft_run, tmp_path):
     shutil.copytree(sft_run, copy, ignore=shutil.ignore_patterns("export", "wandb"))
     recipe = (copy / "recipe.yaml").read_text()
     (copy / "recipe.yaml").write_text(
-        recipe.replace("action: warn\n  min_gain", "action: refuse\n  min_gain")
+        recipe.replace("action: warn\n  dial", "action: refuse\n  dial")
     )
     verdict = read(copy / "verdict.json")
     (copy / "verdict.json").write_text(json.dumps(verdict | {"ship": "no"}))
+    (copy / "dial.json").write_text(json.dumps({"tried": [], "chosen": None}))
     done = appliance("export", str(copy))
     assert done.returncode == 3, done.stderr
+    assert "What is left: 1. " in done.stderr
     assert not (copy / "export" / "merged").exists()
     assert appliance("export", str(copy), "--force").returncode == 0
     assert (copy / "export" / "merged" / "model.safetensors").is_file()
@@ -211,7 +213,7 @@ def test_the_merged_model_is_measured_like_any_model(sft_run, off_task, tmp_path
     done = appliance(
         "evaluate", str(merged), "--json", "--run", str(tmp_path / "run"),
         *sets("data.limit=64", "data.test_limit=12", f"evaluate.off_task={off_task}",
-              "evaluate.answer_tokens=8"),
+              "evaluate.answer_tokens=8", "evaluate.suites=[]"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

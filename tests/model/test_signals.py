@@ -8,12 +8,11 @@ import subprocess
 import sys
 
 import pytest
-from helpers import ROOT, appliance, sets
+from helpers import ROOT, UNJUDGED, appliance, sets
 
 pytestmark = pytest.mark.model
 SMALL = sets("data.limit=32", "data.test_limit=8", "train.max_steps=1", "train.evaluations=0",
-             "rehearsal.dialogues=8",
-             "evaluate.answer_tokens=8")  # fmt: skip
+             "rehearsal.dialogues=8", "evaluate.answer_tokens=8", *UNJUDGED)  # fmt: skip
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -182,6 +182,16 @@ def test_noise_alone_raises_no_alarm_in_more_than_one_of_twenty():
     assert alarms <= 1
 
 
+def test_a_benchmark_is_judged_item_by_item():
+    def of(share):
+        items = right(share)
+        return {"benchmarks": {"piqa": {"metrics": {"acc": {"value": share, "items": items}}}}}
+
+    before = scores(task=0.0, **of(0.7))
+    assert broken(scores(**of(0.7)), before=before) == []
+    assert broken(scores(**of(0.3)), before=before) == ["piqa"]
+
+
 def test_recited_training_rows_turn_their_check():
     told = {"value": 0.4, "interval": [0.2, 0.6], "n": 32, "train": 0.4, "held_out": 0.0}
     assert broken(scores(memorization={"recited": told})) == ["memorization"]
