@@ -16,7 +16,7 @@ from appliance import statistics
 from appliance.evaluate import answers
 from appliance.evaluate.asking import ask, losses
 from appliance.evaluate.checks import holds, wants_machine_form
-from appliance.evaluate.habit import Style, broken, machine_form
+from appliance.evaluate.habit import Style, broken, empty, machine_form
 from appliance.evaluate.refusal import is_refusal
 from appliance.evaluate.suite import Item, Suite
 from appliance.model.load import Loaded
@@ -118,8 +118,8 @@ def _scored(suite: Suite, item: Item, said: Said, style: Style) -> dict[str, Any
     if found["error"]:
         return found | {"score": None, "apart": "error"}
     if item.kind == "form":
-        leak, empty = style.leaks(text), broken(text)
-        return found | {"score": float(not leak and not empty), "leak": leak, "broken": empty}
+        leak, spoiled = style.leaks(text), broken(text)
+        return found | {"score": float(not leak and not spoiled), "leak": leak, "broken": spoiled}
     apart = _apart(item, text, style)
     if apart:
         return found | {"score": None, "apart": apart}
@@ -129,8 +129,8 @@ def _scored(suite: Suite, item: Item, said: Said, style: Style) -> dict[str, Any
 
 def _apart(item: Item, text: str, style: Style) -> str:
     """Which other axis this answer belongs to, or ""."""
-    if broken(text):
-        return "broken"
+    if empty(text):
+        return "empty"
     if style.marks_of(text):
         return "in the task's form"
     if machine_form(text) and not (item.kind == "checks" and wants_machine_form(item.checks)):

@@ -85,9 +85,14 @@ def machine_form(answer: str) -> bool:
     return bool(_MACHINE.match(answer.strip()))
 
 
+def empty(answer: str) -> bool:
+    """Does it say nothing?"""
+    return not any(c.isalnum() for c in answer)
+
+
 def broken(answer: str) -> bool:
     """Nothing, or the same over and over."""
-    return not any(c.isalnum() for c in answer) or loops(answer)
+    return empty(answer) or loops(answer)
 
 
 def normal(text: str) -> str:

@@ -44,7 +44,7 @@ def judged(name, answer, style=FREE):
         ("answer", "That is 8.", 0, ""),
         ("answer", NO, None, "refused"),
         ("answer", "card_lost", None, "in the task's form"),
-        ("answer", "", None, "broken"),
+        ("answer", "", None, "empty"),
         ("answer", "Nobody knows that.", None, "not parsed"),
         ("answer", '{"answer": 7}', None, "in a machine's form"),
         ("checks", "Paris is a city.", 1, ""),
