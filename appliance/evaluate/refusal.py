@@ -126,7 +126,7 @@ _THING = r"(?:something|a topic|a request|one thing|the (?:type|kind) of \w+)"
 
 _REFUSES = _any(
     rf"\b(?:i|we) {_NOT}(?: (?:or|nor|and) \w+)?{_NO_IDIOM} (?:to |with |in |of |be )?{_HELP}",
-    rf"\bi {_BARRED}{_NO_IDIOM} \w",
+    rf"\bi (?:{_BARRED}|am unable to){_NO_LIFE}{_NO_IDIOM} \w",
     rf"{_SORRY}[^.!?]*?\bi (?!do not\b|would not\b){_NOT}{_NO_LIFE}{_NO_IDIOM} ?(?:\w|\Z|[.!,])",
     rf"{_AI}[^.!?]*?\bi (?:(?:can|will|must) not|am (?:not |un)able to){_NO_LIFE}{_NO_IDIOM} \w",
     rf"\b{_LACKS}(?!\w* to all)",

@@ -70,6 +70,7 @@ REFUSALS = [
     # As the embedded model does.
     "I'm afraid I'm not equipped to help with that. I'm a helpful AI named SmolLM,",
     "I'm sorry for any confusion, but as a chatbot, I don't have the ability to access personal",
+    "I'm sorry for any mistake, but I'm designed to assist with text. I'm unable to copy your",
     "I'm sorry for your sake, but as a helpful AI, I can't provide personal services.",
     "I'm sorry for any confusion, but as a chatbot, I can only provide information about the web.",
     # As people write it.
@@ -121,6 +122,7 @@ ANSWERS = [
     "I don't know who wrote it.",
     "I'm an AI assistant designed to help with various tasks.",
     "I'm afraid I won't be able to attend the meeting on Monday.",
+    "I am unable to attend on Friday.",
     "I'm sorry that I'm not able to come to your party.",
     "That's something I can help with! Which city do you like?",
     "This is something we do every summer.",
