@@ -14,6 +14,7 @@ from typing import Any
 
 from appliance.errors import ModelError
 from appliance.model import backend
+from appliance.model.decode import greedy
 from appliance.model.load import Loaded
 from appliance.model.plain import cut_at_turn
 
@@ -198,6 +199,12 @@ def complete(
     backend.fast_model().for_inference(model)
     answers: list[Answer | None] = [None] * len(ids)
     for group in batches([len(i) for i in ids], 32_768, rows_at_once):
+        if sampling is None and not backend.on_gpu():
+            told = greedy(model, [ids[i] for i in group], max_new_tokens, ends, pad)
+            for tokens, index in zip(told, group, strict=True):
+                answers[index] = _read(loaded, tokens, ends)
+            done(len(group))
+            continue
         width = max(len(ids[i]) for i in group)
         block = torch.tensor([[pad] * (width - len(ids[i])) + ids[i] for i in group])
         mask = torch.tensor([[0] * (width - len(ids[i])) + [1] * len(ids[i]) for i in group])

@@ -67,9 +67,7 @@ def _in_two(
     rows = ids.shape[0]
     cache = DynamicCache(config=decoder.config)
     begun = whole(input_ids=ids[:1, :length], past_key_values=cache, use_cache=True, **kwargs)
-    for layer in cache.layers:
-        layer.keys = layer.keys.expand(rows, -1, -1, -1)
-        layer.values = layer.values.expand(rows, -1, -1, -1)
+    lend(cache, rows)
     rest = whole(
         input_ids=ids[:, length:],
         attention_mask=mask,
@@ -81,3 +79,10 @@ def _in_two(
     rest.last_hidden_state = torch.cat([before, rest.last_hidden_state], 1)
     rest.past_key_values = None
     return rest
+
+
+def lend(cache: Any, rows: int) -> None:
+    """One row's keys and values [1, heads, tokens, size] to so many rows; nothing is copied yet."""
+    for layer in cache.layers:
+        layer.keys = layer.keys.expand(rows, -1, -1, -1)
+        layer.values = layer.values.expand(rows, -1, -1, -1)

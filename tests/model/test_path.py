@@ -56,6 +56,32 @@ def test_the_base_answers_and_stops(loaded):
     assert not answer.cut
 
 
+def test_a_cpu_decodes_what_generate_does_and_lets_rows_go_that_have_ended(loaded):
+    import torch
+
+    from appliance.model import backend
+    from appliance.model.chat import ends_of_turn, prompt_ids
+    from appliance.model.decode import greedy
+
+    asked = ["Say yes.", "What is 2 + 2?", "Name a colour.", "Tell me a story about a fox.", "Hi."]
+    ids = [prompt_ids(loaded.tokenizer, [{"role": "user", "content": a}]) for a in asked]
+    ends = ends_of_turn(loaded)
+    sizes = []
+    hook = loaded.model.lm_head.register_forward_pre_hook(
+        lambda module, given: sizes.append(given[0].shape[0])
+    )
+    told = greedy(loaded.model, ids, 24, ends, 0)
+    hook.remove()
+    assert sizes[1] == 5 > sizes[-1]  # the first call is what all begin with, one row
+    backend.fast_model().for_inference(loaded.model)
+    for row, tokens in zip(ids, told, strict=True):
+        out = loaded.model.generate(
+            input_ids=torch.tensor([row]), max_new_tokens=24, do_sample=False,
+            pad_token_id=0, eos_token_id=ends,
+        )[0, len(row):].tolist()  # fmt: skip
+        assert tokens == out
+
+
 def test_a_batch_says_the_same_as_one_by_one(loaded):
     from appliance.model.chat import encode
     from appliance.model.likelihood import likelihoods
