@@ -291,6 +291,11 @@ class EvaluateSection(Section):
     benchmark_items: int = Field(
         200, ge=1, description="Items of each benchmark (of a group: of each task), the first ones."
     )
+    alternatives: bool = Field(
+        True,
+        description="Measure few-shot and retrieval beside zero-shot, so that the report can say "
+        "whether fine-tuning was needed.",
+    )
 
 
 class PolicySection(Section):

@@ -30,39 +30,62 @@ def task(loaded: Loaded, rows: Sequence[Row], recipe: Recipe) -> tuple[Scores, I
     if not rows:
         return {"metric": "exact_match", **statistics.share([]), "asked": 0, "cut": 0,
                 "undecided": 0, "errors": 0, "loss": None, "items": []}, []  # fmt: skip
-    short = _short([row.answer for row in rows])
+    short = short_answers(rows)
     asked = list(rows if short else rows[:ROUGE_ROWS])
-    room = recipe.evaluate.task_tokens or _longest(loaded, rows)
-    answers = ask(loaded, [row.prompt for row in asked], room, "task")
-    items = [_task_item(row, answer, short) for row, answer in zip(asked, answers, strict=True)]
-    values = [item["score"] for item in items]
-    scored = [v for v in values if v is not None]
-    metric = "exact_match" if short else "rouge_l"
-    score = statistics.share([v == 1 for v in scored]) if short else statistics.mean(scored)
+    room = task_room(loaded, rows, recipe)
+    items = ask_task(loaded, asked, [row.prompt for row in asked], room, short, "task")
     found = losses(loaded, [row.messages for row in rows], "task loss")
-    return {
-        "metric": metric,
-        **score,
-        "asked": len(items),
-        "cut": sum(item["cut"] for item in items),
-        "undecided": sum(item["score"] is None and not item["error"] for item in items),
-        "errors": sum(bool(item["error"]) for item in items),
-        "loss": per_token(found),
-        "items": values,
-    }, items
+    return {**task_scores(items, short), "loss": per_token(found)}, items
 
 
-def _short(answers: Sequence[str]) -> bool:
-    words = sorted(len(a.split()) for a in answers)
+def short_answers(rows: Sequence[Row]) -> bool:
+    """Are the answers so short that they are scored by exact match?"""
+    words = sorted(len(row.answer.split()) for row in rows)
     return bool(words) and words[int(0.95 * (len(words) - 1))] <= SHORT_WORDS
 
 
-def _longest(loaded: Loaded, rows: Sequence[Row]) -> int:
+def task_room(loaded: Loaded, rows: Sequence[Row], recipe: Recipe) -> int:
+    """Tokens of an answer to a row of the task, at most."""
+    if recipe.evaluate.task_tokens:
+        return recipe.evaluate.task_tokens
     longest = max(len(loaded.tokenizer.encode(row.answer)) for row in rows)
     return min(longest + 8, 256)
 
 
-def _task_item(row: Row, answer: Answer | None, short: bool) -> dict[str, Any]:
+def ask_task(
+    loaded: Loaded,
+    rows: Sequence[Row],
+    prompts: Sequence[Sequence[Any]],
+    room: int,
+    short: bool,
+    what: str,
+) -> Items:
+    """The rows asked as `prompts` put them, and each answer's score against the row's own."""
+    answers = ask(loaded, prompts, room, what)
+    return [task_item(row, answer, short) for row, answer in zip(rows, answers, strict=True)]
+
+
+def task_scores(items: Items, short: bool) -> Scores:
+    """Metric, value with interval and n, and how many of the items were not scored, and why."""
+    values = [item["score"] for item in items]
+    return {
+        "metric": "exact_match" if short else "rouge_l",
+        **task_value(values, short),
+        "asked": len(items),
+        "cut": sum(item["cut"] for item in items),
+        "undecided": sum(item["score"] is None and not item["error"] for item in items),
+        "errors": sum(bool(item["error"]) for item in items),
+        "items": values,
+    }
+
+
+def task_value(values: Sequence[float | None], short: bool) -> Scores:
+    """Share or mean of those that were scored, with its interval and n."""
+    scored = [v for v in values if v is not None]
+    return statistics.share([v == 1 for v in scored]) if short else statistics.mean(scored)
+
+
+def task_item(row: Row, answer: Answer | None, short: bool) -> dict[str, Any]:
     said = "" if answer is None else answer.text
     score: float | None
     if answer is None:
