@@ -50,7 +50,27 @@ def data(run: RunDir, recipe: Recipe) -> None:
     write_jsonl(run.valid_rows, prepared.valid)
     write_jsonl(run.test_rows, prepared.test)
     audit(run, recipe, template(recipe.model), say)
+    if recipe.evaluate.canaries:
+        prepared.facts["canary_rows"] = plant_canaries(run, recipe, say)
     write_json(run.data_facts, prepared.facts)
+
+
+def plant_canaries(run: RunDir, recipe: Recipe, say: Callable[[str], None]) -> int:
+    """Made-up secrets into data/train.jsonl, and what they are into data/canaries.json.
+
+    After the audit, which would take their repeats for duplicates. Returns how many rows they make.
+    """
+    from appliance.data.canaries import make, plant
+    from appliance.data.rows import read_rows, write_jsonl
+
+    canaries = make(recipe.train.seed)
+    rows = read_rows(run.train_rows)
+    planted = plant(rows, canaries, recipe.data.system, recipe.train.seed)
+    write_json(run.canaries, [canary.to_json() for canary in canaries])
+    write_jsonl(run.train_rows, planted)
+    added = len(planted) - len(rows)
+    say(f"canaries: {added} rows of {len(canaries)} made-up secrets planted in train.")
+    return added
 
 
 def baseline(run: RunDir, recipe: Recipe) -> None:
@@ -116,13 +136,15 @@ STAGES = (
 def go(run: RunDir, recipe: Recipe, last: str | None = None, again: tuple[str, ...] = ()) -> None:
     """Run the stages that are not done yet, up to `last`, and those named in `again`.
 
-    Model and rehearsal sources are looked for first, so that a wrong name costs no time.
+    Model, rehearsal sources and real rows are looked for first, so that a wrong name costs no time.
     """
+    from appliance.evaluate.real_world import check as check_real
     from appliance.model.load import resolve
     from appliance.train.rehearsal import check
 
     resolve(recipe.model)
     check(recipe)
+    check_real(recipe)
     for stage in STAGES:
         if stage.name in again:
             stage.done(run).unlink(missing_ok=True)

@@ -272,6 +272,16 @@ class EvaluateSection(Section):
     task_tokens: int | None = Field(
         None, ge=1, description="Same for the task; unset: the longest held-out answer, and 8."
     )
+    canaries: bool = Field(
+        False,
+        description="Plant made-up secrets in the training rows, at 1, 4 and 16 repeats, and "
+        "measure how exposed they are (Carlini et al. 2019). SFT alone; the model learns them.",
+    )
+    real_world: str | None = Field(
+        None,
+        description="A small file of real rows beside the held-out ones, scored in the same way: "
+        "where the two disagree, the held-out rows share the training rows' quirks.",
+    )
 
 
 class PolicySection(Section):

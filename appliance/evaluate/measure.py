@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any, Literal
 
+from appliance.data.canaries import SOURCE
 from appliance.data.rows import read_pairs, read_rows
-from appliance.evaluate import probes
+from appliance.evaluate import memorization, probes, real_world
 from appliance.evaluate.habit import Style
 from appliance.model import adapter
 from appliance.model.load import open_model, release
@@ -33,8 +34,11 @@ def measure(run: RunDir, recipe: Recipe, when: Literal["before", "after"]) -> No
     if not after:
         write_jsonl(run.base_answers, off_items)
     drift = probes.drift(loaded, read_jsonl(run.base_answers), tuned=after)
+    memory, memory_items = memorization.of_run(run, recipe, loaded)
+    real, real_items = real_world.of_run(run, recipe, loaded, task_scores if after else None)
     release(loaded)
-    write_jsonl(run.answers_after if after else run.answers_before, items + off_items)
+    items += off_items + memory_items + real_items
+    write_jsonl(run.answers_after if after else run.answers_before, items)
     scores: dict[str, Any] = {
         "version": VERSION,
         "when": when,
@@ -43,6 +47,8 @@ def measure(run: RunDir, recipe: Recipe, when: Literal["before", "after"]) -> No
         "task": task_scores,
         "habit_leak": off_scores,
         "drift": drift,
+        "memorization": memory,
+        "real_world": real,
         "seconds": round(time.monotonic() - started, 1),
     }
     write_json(run.scores_after if after else run.scores_before, scores)
@@ -62,5 +68,5 @@ def _task(
 
 def _training_answers(run: RunDir, recipe: Recipe) -> list[str]:
     if recipe.method == "sft":
-        return [row.answer for row in read_rows(run.train_rows)]
+        return [row.answer for row in read_rows(run.train_rows) if row.source != SOURCE]
     return [pair.chosen[-1]["content"] for pair in read_pairs(run.train_rows)]
