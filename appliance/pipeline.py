@@ -59,7 +59,27 @@ def data(run: RunDir, recipe: Recipe) -> None:
     write_jsonl(run.valid_rows, prepared.valid)
     write_jsonl(run.test_rows, prepared.test)
     audit(run, recipe, template(recipe.model), say)
+    if recipe.evaluate.canaries:
+        prepared.facts["canary_rows"] = plant_canaries(run, recipe, say)
     write_json(run.data_facts, prepared.facts)
+
+
+def plant_canaries(run: RunDir, recipe: Recipe, say: Callable[[str], None]) -> int:
+    """Made-up secrets into data/train.jsonl, and what they are into data/canaries.json.
+
+    After the audit, which would take their repeats for duplicates. Returns how many rows they make.
+    """
+    from appliance.data.canaries import make, plant
+    from appliance.data.rows import read_rows, write_jsonl
+
+    canaries = make(recipe.train.seed)
+    rows = read_rows(run.train_rows)
+    planted = plant(rows, canaries, recipe.data.system, recipe.train.seed)
+    write_json(run.canaries, [canary.to_json() for canary in canaries])
+    write_jsonl(run.train_rows, planted)
+    added = len(planted) - len(rows)
+    say(f"canaries: {added} rows of {len(canaries)} made-up secrets planted in train.")
+    return added
 
 
 def baseline(run: RunDir, recipe: Recipe) -> None:
@@ -180,6 +200,7 @@ def go(
 
 def check(recipe: Recipe) -> None:
     """Is everything there that the recipe names? Raises ModelError, DataError."""
+    from appliance.evaluate import real_world
     from appliance.evaluate.suite import chosen
     from appliance.model import tuned
     from appliance.model.load import resolve
@@ -191,6 +212,7 @@ def check(recipe: Recipe) -> None:
     elif recipe.data.train == NONE:
         raise DataError("data.train is none, so there is nothing to train.", "Name --data.")
     rehearsal.check(recipe)
+    real_world.check(recipe)
     chosen(recipe)
 
 

@@ -230,6 +230,11 @@ def _check_together(recipe: Recipe, source: str) -> None:
             f"{source}: ewc.strength is for adapter.kind: lora alone, and adapter.kind is {kind}.",
             "Set ewc.strength=0 and leave it to anchor.kl, or adapter.kind=lora.",
         )
+    if recipe.evaluate.canaries and recipe.method != "sft":
+        raise RecipeError(
+            f"{source}: evaluate.canaries is for method: sft alone, and method is {recipe.method}.",
+            "Set evaluate.canaries=false.",
+        )
 
 
 def _nearest(key: str, section: bool = False) -> str:

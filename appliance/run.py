@@ -41,6 +41,7 @@ class RunDir:
     valid_rows = property(lambda self: self.root / "data" / "valid.jsonl")
     test_rows = property(lambda self: self.root / "data" / "test.jsonl")
     data_facts = property(lambda self: self.root / "data" / "data.json")
+    canaries = property(lambda self: self.root / "data" / "canaries.json")
     audit = property(lambda self: self.root / "audit.json")
     rehearsal_rows = property(lambda self: self.root / "data" / "rehearsal.jsonl")
     rehearsal_facts = property(lambda self: self.root / "data" / "rehearsal.json")
@@ -106,7 +107,8 @@ class RunDir:
 
     def take_data(self, other: RunDir) -> None:
         """Copy what the data stage wrote in `other`; the file that says it is done comes last."""
-        self._take(other, "train_rows", "valid_rows", "test_rows", "audit", "data_facts")
+        planted = ["canaries"] if other.canaries.is_file() else []
+        self._take(other, "train_rows", "valid_rows", "test_rows", *planted, "audit", "data_facts")
 
     def take_baseline(self, other: RunDir) -> None:
         """Copy what the baseline stage measured in `other`, likewise."""

@@ -296,6 +296,16 @@ class EvaluateSection(Section):
         description="Measure few-shot and retrieval beside zero-shot, so that the report can say "
         "whether fine-tuning was needed.",
     )
+    canaries: bool = Field(
+        False,
+        description="Plant made-up secrets in the training rows, at 1, 4 and 16 repeats, and "
+        "measure how exposed they are (Carlini et al. 2019). SFT alone; the model learns them.",
+    )
+    real_world: str | None = Field(
+        None,
+        description="A small file of real rows beside the held-out ones, scored in the same way: "
+        "where the two disagree, the held-out rows share the training rows' quirks.",
+    )
 
 
 class PolicySection(Section):

@@ -1,8 +1,9 @@
-"""Intervals: Wilson for shares, bootstrap for means and paired differences (all 95 %)."""
+"""Intervals: Wilson for shares, bootstrap for means and differences (all 95 %)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import hypot
 from typing import Any
 
 LEVEL = 0.95
@@ -53,6 +54,47 @@ def mcnemar(before: Sequence[float | None], after: Sequence[float | None]) -> fl
     won = sum(a > b for b, a in both)
     lost = sum(a < b for b, a in both)
     return float(binomtest(lost, won + lost).pvalue) if won + lost else 1.0
+
+
+def difference(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
+    """Mean of `a` - mean of `b` of two independent samples; n is of both, `n_each` of each.
+
+    The two-sample percentile bootstrap (Efron and Tibshirani 1993, section 8.3): each sample is
+    drawn anew by itself. A sample without spread adds nothing to the interval, so shares take
+    `share_difference`.
+    """
+    import numpy as np
+
+    both = {"n": len(a) + len(b), "n_each": [len(a), len(b)]}
+    if not a or not b:
+        return both | {"value": None, "interval": None}
+    rng = np.random.default_rng(0)
+    drawn = []
+    for sample in (a, b):
+        data = np.asarray(sample, dtype=float)
+        means = [
+            float(data[rng.integers(len(data), size=len(data))].mean()) for _ in range(RESAMPLES)
+        ]
+        drawn.append(np.asarray(means))
+    low, high = np.quantile(drawn[0] - drawn[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    value = float(np.mean(a) - np.mean(b))
+    return both | {"value": value, "interval": [float(low), float(high)]}
+
+
+def share_difference(a: Sequence[bool], b: Sequence[bool]) -> dict[str, Any]:
+    """Share of hits in `a` - share in `b`, as `difference`: two independent samples.
+
+    Newcombe's hybrid score interval (Newcombe 1998, method 10), out of both Wilson intervals: it
+    has a width also where all or none are hits.
+    """
+    first, second = share(a), share(b)
+    both = {"n": len(a) + len(b), "n_each": [len(a), len(b)]}
+    if not a or not b:
+        return both | {"value": None, "interval": None}
+    value = first["value"] - second["value"]
+    below = first["value"] - first["interval"][0], second["interval"][1] - second["value"]
+    above = first["interval"][1] - first["value"], second["value"] - second["interval"][0]
+    return both | {"value": value, "interval": [value - hypot(*below), value + hypot(*above)]}
 
 
 def nested(

@@ -6,8 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from appliance.data.canaries import SOURCE
 from appliance.data.rows import read_pairs, read_rows
-from appliance.evaluate import axes, probes
+from appliance.evaluate import axes, memorization, probes, real_world
+from appliance.evaluate.advise import measure_alternatives
 from appliance.evaluate.base import said_by_base
 from appliance.evaluate.benchmarks import benchmarks
 from appliance.evaluate.habit import Style
@@ -41,6 +43,11 @@ def measure(run: RunDir, recipe: Recipe, when: When) -> None:
     standard = benchmarks(loaded, recipe.evaluate.benchmarks, recipe.evaluate.benchmark_items)
     scores, items = look(run, recipe, loaded, when, chosen(recipe))
     scores |= {"benchmarks": standard} if standard else {}
+    if when == "before":
+        task = [item for item in items if item["probe"] == "task"]
+        without = measure_alternatives(run, recipe, loaded, task)
+        items += without.pop("answers", [])
+        scores["alternatives"] = without
     release(loaded)
     write_jsonl(run.answers_after if when == "after" else run.answers_before, items)
     write_json(run.scores_after if when == "after" else run.scores_before, scores)
@@ -63,6 +70,11 @@ def look(
     if when == "before":
         write_jsonl(run.base_answers, off_task)
     drift = probes.drift(loaded, read_jsonl(run.base_answers), tuned=when == "after")
+    memory, memory_items = memorization.of_run(run, recipe, loaded)
+    real, real_items = real_world.of_run(
+        run, recipe, loaded, task_scores if when == "after" else None
+    )
+    items += [item for _, scored in found.values() for item in scored]
     return {
         "version": VERSION,
         "when": when,
@@ -72,9 +84,11 @@ def look(
         "habit_leak": probes.habit_leak(off_task, style),
         "axes": {axis: scores for axis, (scores, _) in found.items()},
         "drift": drift,
+        "memorization": memory,
+        "real_world": real,
         "from_cache": kept,
         "seconds": round(time.monotonic() - started, 1),
-    }, items + [item for _, scored in found.values() for item in scored]
+    }, items + memory_items + real_items
 
 
 def _task(run: RunDir, recipe: Recipe, loaded: Loaded, when: When) -> tuple[Scores, Items]:
@@ -89,5 +103,5 @@ def _task(run: RunDir, recipe: Recipe, loaded: Loaded, when: When) -> tuple[Scor
 
 def _training_answers(run: RunDir, recipe: Recipe) -> list[str]:
     if recipe.method == "sft":
-        return [row.answer for row in read_rows(run.train_rows)]
+        return [row.answer for row in read_rows(run.train_rows) if row.source != SOURCE]
     return [pair.chosen[-1]["content"] for pair in read_pairs(run.train_rows)]
