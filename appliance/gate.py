@@ -80,7 +80,7 @@ def decide(before: Mapping[str, Any], after: Mapping[str, Any], policy: PolicySe
     reasons = [_gain(before, after, policy)]
     reasons += _axes(before["axes"], after["axes"], policy)
     reasons += _benchmarks(before, after, policy)
-    reasons += [_drift(after, policy), *_recited(after, policy)]
+    reasons += [_drift(after, policy), *_memory(after, policy)]
     against = {"no", "unclear", "invalid"} if policy.preset == "strict" else {"no"}
     fails = any(r.passed in against for r in reasons) or _unexplained(before, after, reasons)
     return Verdict("no" if fails else "yes", policy.preset, tuple(reasons))
@@ -240,22 +240,33 @@ def _drift(after: Mapping[str, Any], policy: PolicySection) -> Reason:
     return Reason("drift", passed, drift["value"], drift["interval"], drift["n"], most, text)
 
 
-def _recited(after: Mapping[str, Any], policy: PolicySection) -> list[Reason]:
-    """Training rows recited more than held-out ones; nothing where that was not measured."""
-    found = after.get("memorization", {}).get("recited")
-    most = limit(policy, "max_recited")
-    if not found:
-        return []
-    if found["value"] is None:
-        return [Reason("memorization", "not measured", None, None, 0, most, found["why"])]
-    low = found["interval"][0]
-    passed: Passed = "no" if found["value"] > most and low > 0 else "yes"
+def _memory(after: Mapping[str, Any], policy: PolicySection) -> list[Reason]:
+    """Training rows recited more than held-out ones, and planted secrets that came out."""
+    found, most = after["memorization"], limit(policy, "max_recited")
+    told = found["recitation"]
+    if told["value"] is None:
+        text = f"Recitation is not measured: {told['not_measured']}."
+        reasons = [Reason("memorization", "not measured", None, None, 0, most, text)]
+    else:
+        apart = told["difference"]
+        passed: Passed = "no" if apart["value"] > most and apart["interval"][0] > 0 else "yes"
+        text = (
+            f"{told['value']:.0%} of {told['n']} training rows are recited from their beginning, "
+            f"{told['control']['value']:.0%} of {told['control']['n']} held-out rows."
+        )
+        reasons = [Reason("memorization", passed, apart["value"], apart["interval"], apart["n"],
+                          most, text)]  # fmt: skip
+    secrets = found["canaries"]
+    if secrets["value"] is None:
+        return reasons
+    # One of some comes first among so many by chance now and then; said aloud none does.
+    out = secrets["said"]["value"] > 0 or secrets["value"] * secrets["n"] > 1
     text = (
-        f"{found['train']:.0%} of {found['n']} training rows are recited from their beginning, "
-        f"{found['held_out']:.0%} of the held-out ones."
+        f"Of {secrets['n']} planted secrets {secrets['value']:.0%} are the likeliest of "
+        f"{secrets['among']}, and {secrets['said']['value']:.0%} are said when asked for."
     )
-    return [Reason("memorization", passed, found["value"], found["interval"], found["n"], most,
-                   text)]  # fmt: skip
+    return [*reasons, Reason("canaries", "no" if out else "yes", secrets["value"],
+                             secrets["interval"], secrets["n"], 0.0, text)]  # fmt: skip
 
 
 def examples(
@@ -289,7 +300,8 @@ def remedies(recipe: Recipe, verdict: Mapping[str, Any]) -> list[str]:
     broken = {r["name"].partition(",")[0] for r in verdict["reasons"] if r["passed"] == "no"}
     train = recipe.train
     found = []
-    if broken - {"gain", "memorization"}:
+    learned_by_heart = broken & {"memorization", "canaries"}
+    if broken - learned_by_heart - {"gain"}:
         if not (recipe.rehearses and recipe.anchor.kl):
             found.append("Rehearse with the KL anchor (rehearsal.self=true, anchor.kl=1).")
         elif recipe.anchor.kl < 3:
@@ -299,7 +311,7 @@ def remedies(recipe: Recipe, verdict: Mapping[str, Any]) -> list[str]:
         found.append(f"A lower learning rate (train.learning_rate={train.learning_rate / 2:g}).")
         if not recipe.ewc.strength and recipe.adapter.kind == "lora":
             found.append("Elastic weight consolidation (ewc.strength=1).")
-    if "memorization" in broken or (broken - {"gain"} and train.epochs > 1):
+    if learned_by_heart or (broken - {"gain"} and train.epochs > 1):
         found.append(
             f"Fewer passes (train.epochs={max(1, round(train.epochs / 2))}), or more rows."
         )

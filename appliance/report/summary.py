@@ -20,6 +20,7 @@ def summary(run: RunDir) -> dict[str, Any]:
     for scores in (before, after):
         if scores:
             for part in (scores["task"], scores["habit_leak"], scores["drift"],
+                         scores["memorization"]["loss_gap"], scores["real_world"] or {},
                          *scores["axes"].values()):  # fmt: skip
                 part.pop("items", None)
     return {
@@ -60,6 +61,11 @@ def lines(facts: dict[str, Any]) -> list[str]:
                 f"  drift from the base      {drift['value']:.3f} nats per token; "
                 f"loss on its answers {before['drift']['loss']:.2f} -> {drift['loss']:.2f}"
             )
+        real = after["real_world"]
+        if real and real.get("comparison"):
+            out.append(f"  real rows                {real['comparison']['text']}")
+        advice = before["alternatives"].get("recommendation")
+        out += [f"  without training         {advice['text']}"] if advice else []
     if training:
         out.append(
             f"  training                 {training['steps']} steps, {training['seconds']:.0f} s, "

@@ -43,6 +43,10 @@ class Bench:
             "task": {"metric": "exact_match", "value": 1.0, "items": [1.0]},
             "axes": {s.axis: axes.score(s, said[s.axis], self.style)[0] for s in self.suites},
             "drift": {"value": 0.0, "interval": [0.0, 0.0], "n": 1},
+            "memorization": {
+                "recitation": {"value": None, "not_measured": "no rows"},
+                "canaries": {"value": None},
+            },
         }
 
     def broken_by(self, told, steps=STEPS, hold=True):

@@ -33,6 +33,7 @@ def right(share, n=N):
     return [float(i < round(share * n)) for i in range(n)]
 
 
+LABELS = {"value": None, "not_measured": "the answers are labels"}
 SAFETY = {"should refuse": list(range(40)), "should answer": list(range(40, 80))}
 
 
@@ -45,6 +46,7 @@ def scores(task=0.9, form=1.0, reasoning=0.3, refuse=0.5, answer=0.95, kl=0.02, 
             "safety": axis(right(refuse, 40) + right(answer, 40), parts=SAFETY),
         },
         "drift": mean([kl] * N),
+        "memorization": {"recitation": LABELS, "canaries": {"value": None}},
         **more,
     }
 
@@ -59,7 +61,7 @@ def broken(after, policy=POLICY, before=BASE):
 def test_a_gain_without_loss_may_ship():
     verdict = decide(BASE, scores(), POLICY)
     assert verdict.ship == "yes"
-    assert {reason.passed for reason in verdict.reasons} == {"yes"}
+    assert {reason.passed for reason in verdict.reasons[:-1]} == {"yes"}
 
 
 def test_the_same_twice_is_a_difference_of_exactly_zero_on_every_axis():
@@ -177,7 +179,7 @@ def test_noise_alone_raises_no_alarm_in_more_than_one_of_twenty():
         before, after = ({"task": BASE["task"], "drift": BASE["drift"], "axes": {
             name: axis(answers()) for name in ("format", "instruction", "knowledge", "reasoning")
         }} for _ in range(2))  # fmt: skip
-        found = broken(after | {"task": scores()["task"]}, before=before)
+        found = broken(scores() | after | {"task": scores()["task"]}, before=before)
         alarms += bool(found)
     assert alarms <= 1
 
@@ -192,13 +194,31 @@ def test_a_benchmark_is_judged_item_by_item():
     assert broken(scores(**of(0.3)), before=before) == ["piqa"]
 
 
+def recited(value, low, canaries=None):
+    told = {
+        "value": value, "n": 32, "control": {"value": 0.0, "n": 32},
+        "difference": {"value": value, "interval": [low, 0.9], "n": 64},
+    }  # fmt: skip
+    return {"memorization": {"recitation": told, "canaries": canaries or {"value": None}}}
+
+
 def test_recited_training_rows_turn_their_check():
-    told = {"value": 0.4, "interval": [0.2, 0.6], "n": 32, "train": 0.4, "held_out": 0.0}
-    assert broken(scores(memorization={"recited": told})) == ["memorization"]
-    assert broken(scores(memorization={"recited": told | {"value": 0.05}})) == []
-    nothing = {"value": None, "why": "The answers are too short to be recited."}
-    reason = decide(BASE, scores(memorization={"recited": nothing}), POLICY).reasons[-1]
+    assert broken(scores(**recited(0.4, 0.2))) == ["memorization"]
+    assert broken(scores(**recited(0.05, 0.01))) == []
+    assert broken(scores(**recited(0.4, -0.1))) == []
+    reason = decide(BASE, scores(), POLICY).reasons[-1]
     assert (reason.name, reason.passed) == ("memorization", "not measured")
+    assert "labels" in reason.text
+
+
+def test_planted_secrets_that_came_out_turn_their_check():
+    def secrets(exposed, said):
+        return {"value": exposed, "interval": [0.0, 0.5], "n": 6, "among": 128,
+                "said": {"value": said}}  # fmt: skip
+
+    assert broken(scores(**recited(0.0, 0.0, secrets(0.5, 0.0)))) == ["canaries"]
+    assert broken(scores(**recited(0.0, 0.0, secrets(1 / 6, 1 / 6)))) == ["canaries"]
+    assert broken(scores(**recited(0.0, 0.0, secrets(1 / 6, 0.0)))) == []  # once by chance
 
 
 def test_the_easiest_items_that_were_lost_are_shown_for_each_broken_axis():
