@@ -9,16 +9,17 @@ from typing import Any, Literal
 from appliance.data.canaries import SOURCE
 from appliance.data.rows import read_pairs, read_rows
 from appliance.evaluate import axes, memorization, probes, real_world
-from appliance.evaluate.advise import measure_alternatives
+from appliance.evaluate.advise import beside, measure_alternatives
 from appliance.evaluate.base import said_by_base
 from appliance.evaluate.benchmarks import benchmarks
 from appliance.evaluate.habit import Style
+from appliance.evaluate.recommend import recommend
 from appliance.evaluate.suite import Suite, chosen
 from appliance.model import adapter
 from appliance.model.load import Loaded, open_model, release
 from appliance.model.tuned import open_tuned
 from appliance.recipe import Recipe
-from appliance.run import RunDir, read_jsonl, write_json, write_jsonl
+from appliance.run import RunDir, read_json, read_jsonl, write_json, write_jsonl
 
 VERSION = 2  # of the scores' form
 When = Literal["before", "after"]
@@ -48,6 +49,8 @@ def measure(run: RunDir, recipe: Recipe, when: When) -> None:
         without = measure_alternatives(run, recipe, loaded, task)
         items += without.pop("answers", [])
         scores["alternatives"] = without
+    else:
+        scores["alternatives"] = _beside_tuned(run, scores["task"])
     release(loaded)
     write_jsonl(run.answers_after if when == "after" else run.answers_before, items)
     write_json(run.scores_after if when == "after" else run.scores_before, scores)
@@ -89,6 +92,15 @@ def look(
         "from_cache": kept,
         "seconds": round(time.monotonic() - started, 1),
     }, items + memory_items + real_items
+
+
+def _beside_tuned(run: RunDir, task: Scores) -> Scores:
+    """What needs no training, beside the tuned model on the same rows."""
+    without: Scores = read_json(run.scores_before)["alternatives"]
+    if "ways" not in without:
+        return without
+    found = beside(without, task)
+    return found | {"recommendation": recommend(found, None, without["recommendation"]["cost"])}
 
 
 def _task(run: RunDir, recipe: Recipe, loaded: Loaded, when: When) -> tuple[Scores, Items]:

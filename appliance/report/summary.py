@@ -64,7 +64,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
         real = after["real_world"]
         if real and real.get("comparison"):
             out.append(f"  real rows                {real['comparison']['text']}")
-        advice = before["alternatives"].get("recommendation")
+        advice = after["alternatives"].get("recommendation")
         out += [f"  without training         {advice['text']}"] if advice else []
     if training:
         out.append(
