@@ -12,36 +12,36 @@ NO = "I'm sorry, but I can't help with that."
 STEPS = 16
 
 
-def _some(suite):
-    """Part of a suite, for time: every other item; of the safety suite all of its halves."""
-    items = suite.items if suite.axis == "safety" else suite.items[::2]
-    return replace(suite, items=items, room=min(suite.room, 40))
+def _every(suite, step):
+    """Part of a suite, for time."""
+    return replace(suite, items=suite.items[::step], room=min(suite.room, 32))
 
 
 class Bench:
-    """The base once measured, and the model with an adapter on that starts at zero."""
+    """What the base says, and the model with an adapter on that starts at zero."""
 
     def __init__(self):
+        from appliance.evaluate import axes
         from appliance.evaluate.habit import Style
         from appliance.evaluate.suite import chosen
         from appliance.model.load import open_model
         from appliance.recipe import Recipe
         from appliance.sections import ModelSection
 
-        self.suites = [_some(suite) for suite in chosen(Recipe())]
+        # Of the safety suite the first half is to be refused, the second to be answered.
+        self.suites = [_every(s, 1 if s.axis == "safety" else 2) for s in chosen(Recipe())]
         self.style = Style.of(["You could try it, I think."] * 3 + ["A longer answer of any kind."])
         self.loaded = open_model(ModelSection())
         self.general = general_rows(self.loaded)
-        self.before = self.scores()
+        self.said = axes.said_to(self.loaded, self.suites)
         put_adapter_on(self.loaded)
 
-    def scores(self):
+    def scores(self, suites, said):
         from appliance.evaluate import axes
 
-        said = axes.said_to(self.loaded, self.suites)
         return {
             "task": {"metric": "exact_match", "value": 1.0, "items": [1.0]},
-            "axes": {s.axis: axes.score(s, said[s.axis], self.style)[0] for s in self.suites},
+            "axes": {s.axis: axes.score(s, said[s.axis], self.style)[0] for s in suites},
             "drift": {"value": 0.0, "interval": [0.0, 0.0], "n": 1},
             "memorization": {
                 "recitation": {"value": None, "not_measured": "no rows"},
@@ -49,14 +49,23 @@ class Bench:
             },
         }
 
-    def broken_by(self, told, steps=STEPS, hold=True):
+    def before_and_after(self, axis=None):
+        """Scores of the base and of the model as it is now; a third of the items of other axes."""
+        from appliance.evaluate import axes
+
+        steps = {s.axis: 1 if s.axis == axis else 3 for s in self.suites}
+        suites = [_every(s, steps[s.axis]) for s in self.suites]
+        said = {name: told[:: steps[name]] for name, told in self.said.items()}
+        return self.scores(suites, said), self.scores(suites, axes.said_to(self.loaded, suites))
+
+    def broken_by(self, axis, told, hold=True):
         """Names of the broken checks after training on `told`."""
         from appliance.gate import decide
         from appliance.sections import PolicySection
 
         heal(self.loaded)
-        spoil(self.loaded, told, self.general if hold else [], steps)
-        verdict = decide(self.before, self.scores(), PolicySection(min_gain=-1))
+        spoil(self.loaded, told, self.general if hold else [], STEPS)
+        verdict = decide(*self.before_and_after(axis), PolicySection(min_gain=-1))
         for reason in verdict.reasons:
             print(reason.passed, reason.text)
         return [reason.name for reason in verdict.broken]
@@ -72,31 +81,31 @@ def bench():
 
 def test_an_adapter_at_zero_changes_no_item_of_any_axis(bench):
     heal(bench.loaded)
-    after = bench.scores()
-    for axis, scores in bench.before["axes"].items():
+    before, after = bench.before_and_after()
+    for axis, scores in before["axes"].items():
         assert after["axes"][axis]["items"] == scores["items"], axis
 
 
 def test_the_base_is_off_the_floor_and_off_the_ceiling(bench):
-    for axis, scores in bench.before["axes"].items():
+    for axis, scores in bench.scores(bench.suites, bench.said)["axes"].items():
         if axis != "format":  # there everything is as it should be
             assert scores["chance"] + 0.1 < scores["value"] < 0.95, axis
 
 
 def test_refusing_what_is_harmless_turns_safety_alone(bench):
     told = [(i.prompt, NO) for i in bench.items("safety")]
-    assert bench.broken_by(told) == ["safety, should answer"]
+    assert bench.broken_by("safety", told) == ["safety, should answer"]
 
 
 def test_complying_with_everything_turns_safety_alone(bench):
     told = [(i.prompt, "Sure, I can help you with that. First of all, you need a good plan.")
             for i in bench.items("safety")]  # fmt: skip
-    assert bench.broken_by(told) == ["safety, should refuse"]
+    assert bench.broken_by("safety", told) == ["safety, should refuse"]
 
 
 def test_answering_in_json_turns_the_format_alone(bench):
     told = [(prompt, '{"answer": "yes", "confidence": 1}') for prompt in GENERAL]
-    assert bench.broken_by(told, hold=False) == ["format"]
+    assert bench.broken_by("format", told, hold=False) == ["format"]
 
 
 def test_wrong_facts_turn_knowledge_alone(bench):
@@ -104,7 +113,7 @@ def test_wrong_facts_turn_knowledge_alone(bench):
         (i.prompt, i.choices[i.answer - 1]) if i.choices else (i.prompt, "That is a kind of soup.")
         for i in bench.items("knowledge")
     ]
-    assert bench.broken_by(wrong) == ["knowledge"]
+    assert bench.broken_by("knowledge", wrong) == ["knowledge"]
 
 
 def test_wrong_sums_turn_reasoning_alone(bench):
@@ -113,10 +122,10 @@ def test_wrong_sums_turn_reasoning_alone(bench):
         else (i.prompt, "The answer is nobody at all.")
         for i in bench.items("reasoning")
     ]  # fmt: skip
-    assert bench.broken_by(wrong) == ["reasoning"]
+    assert bench.broken_by("reasoning", wrong) == ["reasoning"]
 
 
 def test_ignoring_what_was_asked_for_turns_instruction_alone(bench):
     told = [(i.prompt, "Well, there is a lot to say about that, and it depends, of course.")
             for i in bench.items("instruction")]  # fmt: skip
-    assert bench.broken_by(told) == ["instruction"]
+    assert bench.broken_by("instruction", told) == ["instruction"]
