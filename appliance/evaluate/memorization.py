@@ -140,7 +140,7 @@ def _recitation(
     asked = mine + others
     with console.progress("recitation", len(asked)) as bar:
         said = complete(loaded, [b.ids for b in asked], max(b.tokens for b in asked),
-                        done=bar.advance)  # fmt: skip
+                        done=bar.advance, rows_at_once=64)  # fmt: skip
     items = [
         _recited_item("train" if number < len(mine) else "held-out", start, answer.text)
         for number, (start, answer) in enumerate(zip(asked, said, strict=True))
@@ -198,28 +198,26 @@ def _recited_item(of: str, start: Beginning, answer: str) -> dict[str, Any]:
 def twins(prompts: Sequence[str], others: Sequence[str]) -> list[tuple[int, float]]:
     """For each prompt (place, likeness 0-1) of the one of `others` that is most like it.
 
-    The likeness is rapidfuzz's token_set_ratio; the sum of all is the greatest there is with each
-    of `others` used at most once, or as evenly as they suffice.
+    There are as many others, or more, and each is used at most once: of all such pairings it is
+    the one with the greatest sum of likenesses (rapidfuzz's token_set_ratio).
     """
-    import numpy as np
     from rapidfuzz import fuzz, process, utils
     from scipy.optimize import linear_sum_assignment
 
-    if not prompts or not others:
+    if not prompts:
         return []
     likeness = process.cdist(
         prompts, others, scorer=fuzz.token_set_ratio, processor=utils.default_process
     )
-    times = -(-len(prompts) // len(others))
-    _, places = linear_sum_assignment(np.tile(likeness, times), maximize=True)
-    chosen = [int(place) % len(others) for place in places]
-    return [(place, float(likeness[i, place]) / 100) for i, place in enumerate(chosen)]
+    _, places = linear_sum_assignment(likeness, maximize=True)
+    return [(int(place), float(likeness[i, place]) / 100) for i, place in enumerate(places)]
 
 
 def _loss_gap(
     loaded: Loaded, train: Sequence[Row], test: Sequence[Row], seed: int
 ) -> tuple[Scores, Items]:
-    mine = [train[index] for index in _some(len(train), SAMPLE, seed)]
+    # No more than there are held-out rows: one that is used twice would be counted twice.
+    mine = [train[index] for index in _some(len(train), min(SAMPLE, len(test)), seed)]
     found = twins([_question(row) for row in mine], [_question(row) for row in test])
     if not found:
         return _not_measured("there are no held-out rows"), []
@@ -249,7 +247,6 @@ def _loss_gap(
         "train": statistics.mean([loss for loss in seen if loss is not None]),
         "held_out": statistics.mean([loss for loss in unseen if loss is not None]),
         "likeness": statistics.mean([likeness for _, likeness in found]),
-        "twins": len({place for place, _ in found}),
         "items": [
             None if a is None or b is None else b - a for a, b in zip(seen, unseen, strict=True)
         ],

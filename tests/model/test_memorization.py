@@ -40,20 +40,21 @@ def write(path: Path, count: int, seed: int, copies: int = 1) -> None:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, off_task) -> Path:
-    """10 rows three times, 42 of canaries, 4 passes at five times the rate, nothing rehearsed."""
+def run(tmp_path_factory) -> Path:
+    """10 rows four times, 42 of canaries, 3 passes at five times the rate, nothing rehearsed."""
     folder = tmp_path_factory.mktemp("overtrained")
-    write(folder / "train.jsonl", 10, 1, copies=3)
-    write(folder / "test.jsonl", 12, 2)
+    write(folder / "train.jsonl", 10, 1, copies=4)
+    write(folder / "test.jsonl", 8, 2)
     write(folder / "real.jsonl", 8, 3)
+    (folder / "off_task.jsonl").write_text('{"prompt": "What is the capital of France?"}\n')
     done = appliance(
         "train", "--run", str(folder / "run"), "--data", str(folder / "train.jsonl"),
         *sets("evaluate.canaries=true", f"evaluate.real_world={folder / 'real.jsonl'}",
-              "data.valid_share=0", "train.epochs=4", "train.learning_rate=1e-3",
+              "data.valid_share=0", "train.epochs=3", "train.learning_rate=1e-3",
               "train.batch_size=8", "train.schedule=constant_with_warmup",
               "train.evaluations=0", "train.patience=0",
-              "rehearsal.self=false", "evaluate.answer_tokens=8", "evaluate.task_tokens=40",
-              f"evaluate.off_task={off_task}", "export.merged=false"),
+              "rehearsal.self=false", "evaluate.answer_tokens=8", "evaluate.task_tokens=8",
+              f"evaluate.off_task={folder / 'off_task.jsonl'}", "export.merged=false"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder / "run"
@@ -75,7 +76,7 @@ def test_the_base_recites_nothing_and_knows_no_secret(run):
 
 def test_the_overtrained_model_recites_its_rows_and_not_the_held_out_ones(run):
     found = memory(run, "after")
-    assert found["recitation"]["n"] == 10  # three copies of a row are one
+    assert found["recitation"]["n"] == 10  # four copies of a row are one
     assert found["recitation"]["control"]["value"] == 0
     assert found["recitation"]["difference"]["interval"][0] > 0
     assert found["loss_gap"]["interval"][0] > 0
@@ -100,10 +101,14 @@ def test_every_number_can_be_checked_by_eye(run):
 
 
 def test_the_real_rows_are_scored_as_the_held_out_ones_are(run):
-    scores = json.loads((run / "scores_after.json").read_text())
-    assert scores["real_world"]["metric"] == scores["task"]["metric"]
-    assert scores["real_world"]["asked"] == 8
-    found = scores["real_world"]["comparison"]
+    before, after = (
+        json.loads((run / f"scores_{when}.json").read_text()) for when in ("before", "after")
+    )
+    assert after["real_world"]["metric"] == after["task"]["metric"]
+    assert after["real_world"]["asked"] == 8
     # The same generator wrote both, so what was gained here was gained there.
-    assert found["disagree"] in (False, None)
-    assert found["text"]
+    assert after["task"]["loss"] < before["task"]["loss"] - 1
+    assert after["real_world"]["loss"] < before["real_world"]["loss"] - 1
+    assert after["real_world"]["comparison"]["text"]
+    items = map(json.loads, (run / "answers_after.jsonl").read_text().splitlines())
+    assert sum(item["probe"] == "real_world" for item in items) == 8

@@ -57,12 +57,6 @@ def test_each_prompt_gets_the_twin_most_like_it_and_each_twin_is_used_once():
     assert sorted(place for place, _ in found) == [0, 1]
 
 
-def test_twins_are_used_again_where_there_are_too_few():
-    found = twins(["one card", "two cards", "three cards"], ["a card"])
-    assert [place for place, _ in found] == [0, 0, 0]
-    assert twins(["one"], []) == []
-
-
 @pytest.mark.parametrize(
     ("losses", "place", "bits"),
     [
