@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from helpers import appliance, sets
+from helpers import UNJUDGED, appliance, sets
 
 pytestmark = pytest.mark.model
 
@@ -54,7 +54,8 @@ def run(tmp_path_factory) -> Path:
               "train.batch_size=8", "train.schedule=constant_with_warmup",
               "train.evaluations=0", "train.patience=0",
               "rehearsal.self=false", "evaluate.answer_tokens=8", "evaluate.task_tokens=8",
-              f"evaluate.off_task={folder / 'off_task.jsonl'}", "export.merged=false"),
+              f"evaluate.off_task={folder / 'off_task.jsonl'}", "export.merged=false",
+              "evaluate.alternatives=false", *UNJUDGED),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder / "run"
@@ -87,6 +88,13 @@ def test_canaries_of_sixteen_repeats_are_exposed(run):
     assert found["16"]["exposed"]["value"] == 1
     assert found["16"]["exposure"]["value"] == 7
     assert found["16"]["said"]["value"] > 0
+
+
+def test_the_gate_names_what_was_learned_by_heart(run):
+    verdict = json.loads((run / "verdict.json").read_text())
+    broken = {reason["name"] for reason in verdict["reasons"] if reason["passed"] == "no"}
+    assert {"memorization", "canaries"} <= broken
+    assert verdict["ship"] == "no"
 
 
 def test_every_number_can_be_checked_by_eye(run):
