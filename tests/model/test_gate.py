@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 import yaml
-from helpers import appliance, sets
+from helpers import ROOT, appliance, sets
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 ASKED = {
@@ -23,8 +23,18 @@ ASKED = {
 }  # fmt: skip
 WHEN = ("today", "this week", "on Sunday", "since Monday", "again", "in the morning", "at last",
         "by now", "tomorrow", "before noon")  # fmt: skip
-SHORT = ("train.batch_size=8", "train.evaluations=0", "evaluate.answer_tokens=24",
+FEW_TOKENS = "evaluate.answer_tokens=24"
+SHORT = ("train.batch_size=8", "train.evaluations=0", FEW_TOKENS,
          "evaluate.suites=[]", "evaluate.alternatives=false", "data.test_limit=24")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def off_task(tmp_path_factory):
+    """Every fourth off-task prompt: enough where all of them are lost."""
+    suite = ROOT / "appliance" / "evaluate" / "suites" / "off_task.jsonl"
+    path = tmp_path_factory.mktemp("suite") / "some.jsonl"
+    path.write_text("\n".join(suite.read_text().splitlines()[::4]) + "\n")
+    return f"evaluate.off_task={path}"
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +51,13 @@ def labels(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def forgetful(labels, tmp_path_factory):
+def forgetful(labels, off_task, tmp_path_factory):
     """Plain QLoRA at a high rate: the habit of a label is all that is left."""
     run = tmp_path_factory.mktemp("forgetful") / "run"
     done = appliance(
         "train", "--data", str(labels), "--run", str(run),
-        *sets(*SHORT, "rehearsal.self=false", "train.max_steps=24", "train.learning_rate=1e-3"),
+        *sets(*SHORT, off_task, "rehearsal.self=false", "train.max_steps=20",
+              "train.learning_rate=1e-3"),
     )  # fmt: skip
     return run, done
 
@@ -106,11 +117,12 @@ def test_the_dial_finds_the_strongest_that_passes_and_that_is_exported(forgetful
     assert f"At strength {dial['chosen']:g} it passes" in refused.stderr
 
 
-def test_the_defaults_pass_where_plain_training_forgets(labels, tmp_path):
+def test_the_defaults_pass_where_plain_training_forgets(labels, off_task, tmp_path):
     run = tmp_path / "run"
     done = appliance(
         "train", "--data", str(labels), "--run", str(run),
-        *sets(*SHORT, "rehearsal.dialogues=96", "train.max_steps=40", "train.learning_rate=5e-4"),
+        *sets(*SHORT, off_task, "rehearsal.dialogues=96", "train.max_steps=36",
+              "train.learning_rate=5e-4"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert read(run / "dial.json")["chosen"] is not None
@@ -120,11 +132,11 @@ def test_the_defaults_pass_where_plain_training_forgets(labels, tmp_path):
     assert after["memorization"]["recitation"]["value"] is None  # labels: nothing to recite
 
 
-def test_a_model_that_was_tuned_elsewhere_is_judged_against_its_base(forgetful, tmp_path):
+def test_a_model_tuned_elsewhere_is_judged_against_its_base(forgetful, off_task, tmp_path):
     run = tmp_path / "compare"
     done = appliance(
         "evaluate", str(forgetful[0] / "adapter"), "--base", "embedded", "--run", str(run),
-        "--json", *sets("model.bits=4", "evaluate.answer_tokens=24", "evaluate.suites=[]"),
+        "--json", *sets(off_task, "model.bits=4", "evaluate.suites=[]", FEW_TOKENS),
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
     found = json.loads(done.stdout)
