@@ -63,6 +63,12 @@ class Verdict:
     def broken(self) -> list[Reason]:
         return [r for r in self.reasons if r.passed == "no"]
 
+    @property
+    def doubtful(self) -> list[Reason]:
+        """Checks that are unclear, and seem to have lost more than is allowed."""
+        unclear = [r for r in self.reasons if r.passed == "unclear" and r.name != "gain"]
+        return [r for r in unclear if r.value is not None and r.value < -r.limit]
+
     def as_json(self) -> dict[str, Any]:
         return {"version": VERSION, **asdict(self)}
 

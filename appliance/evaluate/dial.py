@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from appliance.console import console
@@ -95,6 +96,8 @@ class Sweep:
         with adapter.scaled(self.loaded, strength):
             scores, items = look(self.run, self.recipe, self.loaded, "after", suites)
         verdict = decide(self.before, scores, self.recipe.policy)
+        if verdict.doubtful:  # of several strengths one would pass by luck
+            verdict = replace(verdict, ship="no")
         self.points.append(point(strength, scores, verdict.ship, whole=keep))
         console.say(f"  strength {strength:g}: {_told(self.points[-1])}")
         if keep and verdict.ship == "yes":

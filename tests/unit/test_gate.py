@@ -113,6 +113,13 @@ def test_unclear_ships_by_default_and_not_when_strict():
     assert decide(BASE, after, PolicySection(preset="strict")).ship == "no"
 
 
+def test_what_may_be_noise_and_seems_more_than_is_allowed_is_doubtful():
+    few = dict(BASE, axes={"format": axis([1.0] * 16)})
+    verdict = decide(few, scores() | {"axes": {"format": axis([0.0] * 5 + [1.0] * 11)}}, POLICY)
+    assert (verdict.ship, [r.name for r in verdict.doubtful]) == ("yes", ["format"])
+    assert not decide(BASE, scores(), POLICY).doubtful
+
+
 def test_a_base_at_chance_has_nothing_to_lose_there():
     before = scores(task=0.0, reasoning=0.05)
     reason = decide(before, scores(reasoning=0.0), POLICY).reasons[2]
