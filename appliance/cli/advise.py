@@ -129,6 +129,7 @@ def _lines(advice: dict[str, Any]) -> list[str]:
     out = [f"{advice['metric'].replace('_', ' ')} of {advice['model']}, {advice['bits']} bit:"]
     for name, found in advice["ways"].items():
         tokens = f"  {found['tokens']:4.0f} tokens a prompt" if "tokens" in found else ""
+        tokens += f", {found['shown']:.3g} rows shown" if found.get("shown") else ""
         why = f": {found['why']}" if "why" in found else ""
         out.append(f"  {WAYS[name][1]:39} {figure(found) + why:22}{tokens}".rstrip())
     if "tuned" in advice:

@@ -10,6 +10,8 @@ from helpers import appliance, sets
 from appliance.data.prepare import prepare
 from appliance.data.rows import write_jsonl
 from appliance.evaluate import advise, probes
+from appliance.model import backend
+from appliance.model.chat import Answer
 from appliance.model.load import open_model
 from appliance.recipe import load
 from appliance.run import RunDir
@@ -31,7 +33,7 @@ def run(tmp_path_factory) -> RunDir:
 
 def test_the_verb_says_it_as_json_and_writes_nothing(tmp_path) -> None:
     done = appliance(
-        "advise", *sets(*SMALL), "--rows", "16", "--shots", "2", "--target", "0.99", "--json",
+        "advise", *sets(*SMALL), "--rows", "12", "--shots", "2", "--target", "0.99", "--json",
         cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -39,42 +41,55 @@ def test_the_verb_says_it_as_json_and_writes_nothing(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == []
     assert list(found["ways"]) == [*ASKED, "nearest"]
     for scores in found["ways"].values():
-        assert scores["n"] == scores["asked"] == 16
+        assert scores["n"] == scores["asked"] == 12
         low, high = scores["interval"]
         assert low <= scores["value"] <= high
     assert found["ways"]["few_shot"]["shown"] == found["ways"]["retrieval"]["shown"] == 2
-    assert len(found["answers"]) == 5 * 16
+    assert len(found["answers"]) == 5 * 12
     # The base does not know the form of the answers, and examples show it.
     assert found["ways"]["zero_shot"]["value"] == 0
     shown = [item["answer"] for item in found["answers"] if item["way"] == "few_shot"]
-    assert sum(answer.startswith("queue=") for answer in shown) > 12
+    assert sum(answer.startswith("queue=") for answer in shown) > 8
     assert found["recommendation"]["choice"] == "fine-tuning"
     assert found["recommendation"]["cost"]["rows"] == 190
 
 
-def test_a_run_asks_as_the_task_probe_and_not_twice_and_what_it_can_afford(
-    run, monkeypatch
+@pytest.fixture(scope="module")
+def loaded():
+    return open_model(load("sft").model)
+
+
+def test_the_rows_as_they_stand_score_as_in_the_task_probe(run, loaded) -> None:
+    recipe = load("sft", SMALL)
+    train, test = advise.read_rows(run.train_rows), advise.read_rows(run.test_rows)
+    task, said = probes.task(loaded, test, recipe)
+    found, items = advise.measure(loaded, train, test, recipe, rows=8, shots=1)
+    assert len(found["places"]) == 8
+    assert found["ways"]["zero_shot"]["items"] == [task["items"][p] for p in found["places"]]
+    mine = [item["answer"] for item in items if item["way"] == "zero_shot"]
+    assert mine == [said[p]["answer"] for p in found["places"]]
+
+
+def test_a_run_does_not_ask_twice_and_asks_no_more_than_it_can_afford(
+    run, loaded, monkeypatch
 ) -> None:
     recipe = load("sft", SMALL)
-    loaded = open_model(recipe.model)
     test = advise.read_rows(run.test_rows)
-    task, said = probes.task(loaded, test, recipe)
+    said = [probes.task_item(row, Answer(row.answer, 9, False), True) for row in test]
     asked = []
-    ask = probes.ask_task
 
-    def listening(*given):
-        asked.append(given[-1])
-        return ask(*given)
+    def fake(loaded, rows, prompts, room, short, what):
+        asked.append(what)
+        return [probes.task_item(row, Answer("no", 1, False), short) for row in rows]
 
-    monkeypatch.setattr(probes, "ask_task", listening)
+    monkeypatch.setattr(probes, "ask_task", fake)
+    monkeypatch.setattr(backend, "on_gpu", lambda: False)
     monkeypatch.setattr(advise, "TOKENS_ON_CPU", 8_000)
     made = advise.measure_alternatives(run, recipe, loaded, said)
-    assert made["measured"]
     assert asked == ["labels", "few-shot", "retrieval"]
     assert advise.LEAST <= len(made["places"]) < 16
-    assert made["ways"]["zero_shot"]["items"] == [task["items"][p] for p in made["places"]]
-    again = advise.measure(loaded, advise.read_rows(run.train_rows), test, recipe, rows=8)[0]
-    assert again["ways"]["zero_shot"]["items"] == [task["items"][p] for p in again["places"]]
+    assert made["ways"]["zero_shot"]["value"] == 1
+    assert made["ways"]["few_shot"]["value"] == 0
     monkeypatch.setattr(advise, "TOKENS_ON_CPU", 1_000)
     made = advise.measure_alternatives(run, recipe, loaded, said)
     assert not made["measured"]
