@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Form = Literal[
     "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "columns",
@@ -320,7 +320,7 @@ class PolicySection(Section):
         "refuse",
         description="What a verdict of no does: refuse the export (exit 3), or only say it.",
     )
-    dial: Literal["auto", "always", "off"] = Field(
+    dial: Literal["auto", "always", "never"] = Field(
         "auto",
         description="Look for the strength at which the adapter passes: `auto` where it fails as "
         "trained.",
@@ -370,3 +370,9 @@ class WandbSection(Section):
         "asks for a key.",
     )
     project: str = Field("appliance", description="W&B project.")
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        """YAML 1.1 reads a bare `off` as false."""
+        return "off" if value is False else value

@@ -27,7 +27,7 @@ TOOLS = ("podman", "crun", "conmon", "debootstrap")
 SHORT = (
     "data.limit=32", "data.test_limit=8", "train.max_steps=1", "train.evaluations=0",
     "evaluate.answer_tokens=8", "evaluate.off_task=off_task.jsonl", "rehearsal.dialogues=8",
-    "evaluate.suites=[]", "policy.action=warn", "policy.dial=off",
+    "evaluate.suites=[]", "policy.action=warn", "policy.dial=never",
 )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def dial(run: RunDir, recipe: Recipe) -> None:
     fails = verdict["ship"] == "no"
     # A weaker adapter forgets less; it never learned more.
     hopeless = [r["name"] for r in verdict["reasons"] if r["passed"] == "no"] == ["gain"]
-    if wanted == "off" or (wanted == "auto" and (not fails or hopeless)):
+    if wanted == "never" or (wanted == "auto" and (not fails or hopeless)):
         write_json(run.dial, {"tried": [], "chosen": None if fails else 1.0, "verdict": None})
         return
     started = time.monotonic()

@@ -57,7 +57,7 @@ def forgetful(labels, off_task, tmp_path_factory):
     done = appliance(
         "train", "--data", str(labels), "--run", str(run),
         *sets(*SHORT, off_task, "rehearsal.self=false", "train.max_steps=20",
-              "train.learning_rate=1e-3", "policy.dial=off"),
+              "train.learning_rate=1e-3", "policy.dial=never"),
     )  # fmt: skip
     return run, done
 

@@ -164,3 +164,7 @@ def test_the_page_of_keys_is_what_the_schema_says():
 
     docs = Path(__file__).parents[2] / "docs" / "recipes.md"
     assert docs.read_text() == page(), "python -m appliance.recipe_docs > docs/recipes.md"
+
+
+def test_off_means_off_though_yaml_reads_it_as_false():
+    assert load("sft", ["wandb.mode=off"]).wandb.mode == "off"
