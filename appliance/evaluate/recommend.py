@@ -61,14 +61,17 @@ def recommend(
     """What to do, by `scores` of advise.py, and why.
 
     `target`: the score that is wanted, 0 to 1. `scores` may have `tuned`, the tuned model's scores
-    on the same rows. `plan`: as plan.py gives it, its `rows`, `steps` and, where known, `seconds`.
+    on the same rows. `plan`: as plan.py gives it, its `rows`, `steps` and, where known, `seconds`;
+    or an earlier advice's `cost`.
     Returns `choice` (prompt, retrieval, fine-tuning, or None: the numbers do not say), `way` of
     WAYS, `sure` (do the intervals decide it?), `text`, `reasons`, `to_add` (what fine-tuning would
     have to add to reach the target) and `cost`.
     """
     found = [Way(n, scores["ways"][n]) for n in WAYS if _value(scores["ways"].get(n)) is not None]
     cost = {key: plan[key] for key in ("steps", "seconds") if plan.get(key) is not None}
-    cost |= {"rows": plan["rows"]["train"]} if "rows" in plan else {}
+    rows = plan.get("rows")
+    if rows is not None:
+        cost["rows"] = rows["train"] if isinstance(rows, Mapping) else rows
     made: dict[str, Any] = {"choice": None, "way": None, "sure": False, "to_add": None}
     if not found:
         return made | {"text": "No way could be measured.", "reasons": [], "cost": cost}
@@ -162,12 +165,16 @@ def _reasons(found: list[Way], best: Way, made: dict[str, Any], cost: dict[str, 
     asked = by_name.get("zero_shot")
     if asked and asked is not best:
         said.append(_between(asked, best))
-    if "nearest" in by_name and best.name != "nearest":
+    if best.name != "nearest" and "nearest" in by_name:
         said.append(f"No model at all, {by_name['nearest']}.")
+    elif best.name == "nearest" and len(found) > 1:
+        asking = max((way for way in found if way is not best), key=lambda way: way.value)
+        said.append(f"That takes no model; of the ways that ask it the best is {asking}.")
     if made["to_add"]:
         low, high = (100 * v for v in made["to_add"]["interval"])
+        added = f"{100 * made['to_add']['value']:.0f}"
         said.append(
-            f"Fine-tuning would have to add {100 * made['to_add']['value']:.0f} points "
+            f"Fine-tuning would have to add {added} point{'' if added == '1' else 's'} "
             f"[{low:.0f} to {high:.0f}] to the best of them."
         )
     if "steps" in cost:

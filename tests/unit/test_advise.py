@@ -175,6 +175,13 @@ def test_copying_the_nearest_answer_is_always_shown_and_can_be_the_way() -> None
     assert any("copying the nearest row's answer: 30%" in reason for reason in made["reasons"])
     made = recommend(ways(zero_shot=0, few_shot=40, nearest=98), 0.9, PLAN)
     assert (made["choice"], made["way"]) == ("retrieval", "nearest")
+    assert any("takes no model" in r and "few-shot: 40%" in r for r in made["reasons"])
+
+
+def test_an_advice_can_be_made_again_by_the_cost_of_the_first() -> None:
+    found = ways(zero_shot=0, few_shot=40)
+    first = recommend(found, None, {**PLAN, "seconds": 386})
+    assert recommend(found, None, first["cost"]) == first
 
 
 def test_without_a_target_or_a_tuned_model_nothing_is_chosen() -> None:
