@@ -9,7 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-RATE, BATCH, ANSWER = 1e-3, 8, 24
+RATE, BATCH, HELD, ANSWER = 1e-3, 5, 3, 24
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 GENERAL = (
     "What is the largest ocean?", "Tell me about the history of tea.", "Why do cats purr?",
@@ -78,7 +78,9 @@ def spoil(loaded: Any, told: list[tuple[str, str]], general: list[Any], steps: i
 
     rows = [encode(loaded.tokenizer, dialogue(*pair), loaded.max_length) for pair in told]
     kept = (
-        Rehearsal(loaded, general, Fraction(6), loss_weight=0.0, kl_weight=2.0) if general else None
+        Rehearsal(loaded, general, Fraction(HELD), loss_weight=0.0, kl_weight=2.0)
+        if general
+        else None
     )
     weights = [w for w in loaded.model.parameters() if w.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=RATE)

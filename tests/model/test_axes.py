@@ -9,12 +9,20 @@ from damage import GENERAL, general_rows, heal, put_adapter_on, spoil
 
 pytestmark = pytest.mark.model
 NO = "I'm sorry, but I can't help with that."
-STEPS = 16
+STEPS = 14
 
 
 def _every(suite, step):
     """Part of a suite, for time."""
-    return replace(suite, items=suite.items[::step], room=min(suite.room, 32))
+    return replace(suite, items=suite.items[::step], room=min(suite.room, 24))
+
+
+def _part(suite):
+    """Of what is generated at length the easy items, which are the shortest too; else each other."""
+    if suite.axis in ("instruction", "reasoning"):
+        suite = replace(suite, items=tuple(i for i in suite.items if i.level == 1))
+        return _every(suite, 1)
+    return _every(suite, 2)
 
 
 class Bench:
@@ -28,8 +36,7 @@ class Bench:
         from appliance.recipe import Recipe
         from appliance.sections import ModelSection
 
-        # Of the safety suite the first half is to be refused, the second to be answered.
-        self.suites = [_every(s, 1 if s.axis == "safety" else 2) for s in chosen(Recipe())]
+        self.suites = [_part(suite) for suite in chosen(Recipe())]
         self.style = Style.of(["You could try it, I think."] * 3 + ["A longer answer of any kind."])
         self.loaded = open_model(ModelSection())
         self.general = general_rows(self.loaded)
@@ -50,10 +57,10 @@ class Bench:
         }
 
     def before_and_after(self, axis=None):
-        """Scores of the base and of the model as it is now; a third of the items of other axes."""
+        """Scores of the base and of the model as it is now; a quarter of the other axes' items."""
         from appliance.evaluate import axes
 
-        steps = {s.axis: 1 if s.axis == axis else 3 for s in self.suites}
+        steps = {s.axis: 1 if s.axis == axis else 4 for s in self.suites}
         suites = [_every(s, steps[s.axis]) for s in self.suites]
         said = {name: told[:: steps[name]] for name, told in self.said.items()}
         return self.scores(suites, said), self.scores(suites, axes.said_to(self.loaded, suites))
