@@ -60,6 +60,7 @@ class RunDir:
     answers_dial = property(lambda self: self.root / "answers_after_dial.jsonl")
     merged = property(lambda self: self.root / "export" / "merged")
     export_facts = property(lambda self: self.root / "export" / "export.json")
+    advice = property(lambda self: self.root / "advice.json")
     report = property(lambda self: self.root / "report.html")
 
     @classmethod

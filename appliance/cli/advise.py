@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from appliance.recipe import Recipe
     from appliance.run import RunDir
 
-FILE = "advice.json"
-
 
 @main.command(context_settings=PLAIN)
 @click.argument("data", required=False)
@@ -33,7 +31,7 @@ FILE = "advice.json"
 @click.option("--shots", default=8, show_default=True, type=click.IntRange(1),
               help="Rows that are shown with each, at most.")  # fmt: skip
 @click.option("--run", "folder", type=click.Path(path_type=Path), metavar="DIR",
-              help=f"A run, or where one is begun; {FILE} is written there.")  # fmt: skip
+              help="A run, or where one is begun; advice.json is written there.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the advice as JSON on stdout.")
 def advise(
     data: str | None,
@@ -65,7 +63,7 @@ def advise(
     advice = _work(found, run, train, test, rows, shots, target)
     if run:
         with run.lock():
-            write_json(run.root / FILE, advice)
+            write_json(run.advice, advice)
     if as_json:
         console.result(json.dumps(advice, indent=2, ensure_ascii=False))
     else:

@@ -18,7 +18,7 @@ def _every(suite, step):
 
 
 def _part(suite):
-    """Of what is generated at length the easy items, which are the shortest too; else each other."""
+    """Of what is written at length the easy items, which are the shortest too; else every other."""
     if suite.axis in ("instruction", "reasoning"):
         suite = replace(suite, items=tuple(i for i in suite.items if i.level == 1))
         return _every(suite, 1)
