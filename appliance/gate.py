@@ -184,11 +184,11 @@ def _invalid(
                 f"({what}), so it is not judged."
             )
     scored = [v for v in items[0] if v is not None]
-    if not scored or sum(scored) / len(scored) - base["chance"] <= most:
+    value = sum(scored) / len(scored) if scored else base["chance"]
+    if value - base["chance"] <= most:
         return (
-            f"{title}: the base itself is near chance there "
-            f"({_percent(sum(scored) / len(scored) if scored else None)}, chance "
-            f"{base['chance']:.0%}), so there is nothing to lose, and it is not judged."
+            f"{title}: the base itself is no more above chance there ({value:.0%}, chance "
+            f"{base['chance']:.0%}) than may be lost ({most:.0%}), so it is not judged."
         )
     return ""
 

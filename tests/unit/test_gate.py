@@ -124,7 +124,7 @@ def test_a_base_at_chance_has_nothing_to_lose_there():
     before = scores(task=0.0, reasoning=0.05)
     reason = decide(before, scores(reasoning=0.0), POLICY).reasons[2]
     assert reason.passed == "invalid"
-    assert "near chance" in reason.text
+    assert "above chance" in reason.text
     quarter = dict(before, axes=before["axes"] | {"reasoning": axis(right(0.3), chance=0.25)})
     assert decide(quarter, scores(reasoning=0.2), POLICY).reasons[2].passed == "invalid"
 
