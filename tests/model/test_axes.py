@@ -121,18 +121,3 @@ def test_wrong_facts_turn_knowledge_alone(bench):
         for i in bench.items("knowledge")
     ]
     assert bench.broken_by("knowledge", wrong) == ["knowledge"]
-
-
-def test_wrong_sums_turn_reasoning_alone(bench):
-    wrong = [
-        (i.prompt, f"The answer is {i.number + 91:g}.") if i.number is not None
-        else (i.prompt, "The answer is nobody at all.")
-        for i in bench.items("reasoning")
-    ]  # fmt: skip
-    assert bench.broken_by("reasoning", wrong) == ["reasoning"]
-
-
-def test_ignoring_what_was_asked_for_turns_instruction_alone(bench):
-    told = [(i.prompt, "Well, there is a lot to say about that, and it depends, of course.")
-            for i in bench.items("instruction")]  # fmt: skip
-    assert bench.broken_by("instruction", told) == ["instruction"]
