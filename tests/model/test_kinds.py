@@ -51,6 +51,13 @@ def open_16(**options):
     return open_model(ModelSection(bits=16), False, **options)
 
 
+def in_bf16():
+    """Does this processor compute in bf16? Else Unsloth computes in fp32 there."""
+    from appliance.model import backend
+
+    return bool(backend.unsloth().is_bfloat16_supported())
+
+
 def dialogue(loaded):
     from appliance.model.chat import encode
 
@@ -154,7 +161,7 @@ def test_plain_transformers_says_of_the_merged_model_what_the_appliance_measures
         assert logits(loaded).equal(base)
     assert logits(loaded).equal(tuned)
     assert kl(base, tuned) > 0.02
-    if kind == "full":  # the very weights
+    if kind == "full" and in_bf16():  # the very weights, and plain transformers computes in bf16
         assert merged.float().equal(tuned)
     else:  # the factors are fp32, the merged weights bf16
         assert kl(tuned, merged) < 0.05 * kl(base, tuned)
@@ -210,6 +217,8 @@ def test_a_full_run_is_measured_and_asked_by_the_same_calls(runs):
     from appliance.evaluate.measure import measure
     from appliance.talk import Talk
 
+    if not in_bf16():
+        pytest.skip("NOT tested: this processor has no bf16, which full fine-tuning computes in")
     run = runs["full"]
     measure(run, run.recipe(), "after")
     scores = json.loads(run.scores_after.read_text())
@@ -293,7 +302,8 @@ def test_the_base_in_the_middle_of_a_full_fine_tunings_step():
 
     def gradients(switch: bool):
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16):  # holds bf16 copies of the tuned weights
+        # Holds bf16 copies of the tuned weights.
+        with torch.autocast("cpu", torch.bfloat16, enabled=in_bf16()):
             tuned, _, target = bearing_logprobs(loaded.model, inputs, labels)
             if switch:
                 with torch.no_grad(), adapter.switched_off(loaded):
