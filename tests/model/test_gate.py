@@ -115,7 +115,7 @@ def test_the_defaults_pass_where_plain_training_forgets(labels, off_task, tmp_pa
     run = tmp_path / "run"
     done = appliance(
         "train", "--data", str(labels), "--run", str(run),
-        *sets(*SHORT, off_task, "rehearsal.dialogues=64", "train.max_steps=24",
+        *sets(*SHORT, off_task, "rehearsal.dialogues=96", "train.max_steps=36",
               "train.learning_rate=5e-4"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

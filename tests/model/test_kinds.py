@@ -151,6 +151,8 @@ def plain(runs, tmp_path_factory):
 def test_plain_transformers_says_of_the_merged_model_what_the_appliance_measures(kind, runs, plain):
     from appliance.model import adapter
 
+    if kind == "full" and not in_bf16():
+        pytest.skip("NOT tested: this processor has no bf16, in which both sides would compute")
     loaded = open_16()
     base = logits(loaded)
     adapter.attach_saved(loaded, runs[kind].adapter)
@@ -161,7 +163,7 @@ def test_plain_transformers_says_of_the_merged_model_what_the_appliance_measures
         assert logits(loaded).equal(base)
     assert logits(loaded).equal(tuned)
     assert kl(base, tuned) > 0.02
-    if kind == "full" and in_bf16():  # the very weights, and plain transformers computes in bf16
+    if kind == "full":  # the very weights
         assert merged.float().equal(tuned)
     else:  # the factors are fp32, the merged weights bf16
         assert kl(tuned, merged) < 0.05 * kl(base, tuned)
