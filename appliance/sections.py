@@ -317,8 +317,8 @@ class PolicySection(Section):
         "for a no.",
     )
     action: Literal["warn", "refuse"] = Field(
-        "refuse",
-        description="What a verdict of no does: refuse the export (exit 3), or only say it.",
+        "warn",
+        description="What a verdict of no does: only say it, or refuse the export (exit 3).",
     )
     dial: Literal["auto", "always", "never"] = Field(
         "auto",

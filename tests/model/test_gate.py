@@ -24,7 +24,7 @@ ASKED = {
 WHEN = ("today", "this week", "on Sunday", "since Monday", "again", "in the morning", "at last",
         "by now", "tomorrow", "before noon")  # fmt: skip
 FEW_TOKENS = "evaluate.answer_tokens=24"
-SHORT = ("train.batch_size=8", "train.evaluations=0", FEW_TOKENS,
+SHORT = ("policy.action=refuse", "train.batch_size=8", "train.evaluations=0", FEW_TOKENS,
          "evaluate.suites=[]", "evaluate.alternatives=false", "data.test_limit=24")  # fmt: skip
 
 
