@@ -11,12 +11,26 @@ values from before for inference alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
 from appliance.model import backend
 
 SHORTEST = 8  # tokens in common, under which two passes cost more than they save
+_sharing: ContextVar[bool] = ContextVar("sharing", default=True)
+
+
+@contextmanager
+def whole_rows() -> Iterator[None]:
+    """Every layer sees all tokens of all rows meanwhile: for hooks that read what it is given."""
+    before = _sharing.set(False)
+    try:
+        yield
+    finally:
+        _sharing.reset(before)
 
 
 def share_prefixes(model: Any) -> None:
@@ -26,7 +40,8 @@ def share_prefixes(model: Any) -> None:
 
     @wraps(whole)
     def forward(input_ids: Any = None, attention_mask: Any = None, **kwargs: Any) -> Any:
-        length = 0 if _asks_for_more(kwargs) else common(input_ids, attention_mask)
+        shares = _sharing.get() and not _asks_for_more(kwargs)
+        length = common(input_ids, attention_mask) if shares else 0
         if length < SHORTEST:
             return whole(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
         for name in ("use_cache", "past_key_values", "position_ids", "inputs_embeds"):

@@ -43,6 +43,7 @@ from appliance.model.adapter import switched_off
 from appliance.model.chat import Encoded, batches
 from appliance.model.likelihood import bearing_logprobs, block
 from appliance.model.load import Loaded
+from appliance.model.prefix import whole_rows
 
 ROWS = 128  # of each factor at most; more dialogues are added up in them with random signs
 TOKENS = 512  # at once while estimating: the activations of this many are kept
@@ -262,7 +263,7 @@ def _watched(model: Any, modules: dict[str, Any], share: Any) -> Iterator[dict[s
         )
     )
     try:
-        with torch.compiler.set_stance("force_eager"):
+        with torch.compiler.set_stance("force_eager"), whole_rows():
             yield seen
     finally:
         for hook in hooks:
