@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from appliance.recipe import Recipe
-from appliance.sections import PolicySection
+from appliance.sections.judging import PolicySection
 from appliance.statistics import mcnemar, paired
 
 VERSION = 2  # of the verdict's form

@@ -16,22 +16,17 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from appliance.errors import RecipeError
-from appliance.sections import (
+from appliance.sections import Section
+from appliance.sections.judging import EvaluateSection, ExportSection, PolicySection, WandbSection
+from appliance.sections.source import AuditSection, DataSection, ModelSection
+from appliance.sections.training import (
     AdapterSection,
     AlarmSection,
     AnchorSection,
-    AuditSection,
-    DataSection,
     DpoSection,
-    EvaluateSection,
     EwcSection,
-    ExportSection,
-    ModelSection,
-    PolicySection,
     RehearsalSection,
-    Section,
     TrainSection,
-    WandbSection,
 )
 
 _LIST = "`appliance recipes show sft` lists every key."

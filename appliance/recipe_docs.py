@@ -10,7 +10,7 @@ from appliance.recipe import keys
 
 HEAD = """# Recipe keys
 
-Generated from `appliance/sections.py` by `python -m appliance.recipe_docs > docs/recipes.md`; a
+Generated from `appliance/sections/` by `python -m appliance.recipe_docs > docs/recipes.md`; a
 test checks that it is up to date. A recipe file holds only what differs from these defaults, and
 any key can be set on the command line: `--set train.epochs=1`.
 

@@ -11,7 +11,7 @@ from appliance.model import adapter
 from appliance.model.chat import generate
 from appliance.model.load import open_model
 from appliance.run import RunDir, read_json
-from appliance.sections import ModelSection
+from appliance.sections.source import ModelSection
 
 
 class Talk:

@@ -55,6 +55,8 @@ class Doors(click.Group):
             sys.exit(130)
         except (click.ClickException, click.exceptions.Exit, click.Abort, SystemExit):
             raise
+        except BrokenPipeError:  # who read it has had enough, as `head` does: click leaves quietly
+            raise
         except Exception as error:
             if ctx.params.get("debug"):
                 console.trace()

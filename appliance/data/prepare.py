@@ -149,7 +149,7 @@ def prepare(
 def read_general(name: str, say: Say) -> tuple[list[Row], dict[str, Any]]:
     """(every usable row of a file of general dialogues, facts). Raises DataError."""
     # Here because it brings pydantic, and this module must stay quick to import.
-    from appliance.sections import DataSection as Section
+    from appliance.sections.source import DataSection as Section
 
     source = _read(
         Section(train=name), "rehearsal.sources", (name, locate(name)), None, None, False, 0

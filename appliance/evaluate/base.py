@@ -19,7 +19,7 @@ from appliance.home import home
 from appliance.model import backend
 from appliance.model.load import Loaded
 from appliance.run import read_json, write_json
-from appliance.sections import ModelSection
+from appliance.sections.source import ModelSection
 
 VERSION = 1  # of how items are asked
 

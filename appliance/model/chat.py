@@ -14,7 +14,7 @@ from typing import Any
 
 from appliance.errors import ModelError
 from appliance.model import backend
-from appliance.model.decode import greedy
+from appliance.model.decode import Sampling, decode, picker
 from appliance.model.load import Loaded
 from appliance.model.plain import cut_at_turn
 
@@ -152,15 +152,6 @@ def ends_of_turn(loaded: Loaded) -> list[int]:
     return sorted({int(e) for e in ends if e is not None})
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How answers are drawn; without one they are greedy."""
-
-    temperature: float
-    top_k: int  # not top-p, which sorts the whole vocabulary at each token: half of the time
-    seed: int
-
-
 def generate(
     loaded: Loaded,
     prompts: Sequence[Messages],
@@ -198,9 +189,10 @@ def complete(
         torch.manual_seed(sampling.seed)
     backend.fast_model().for_inference(model)
     answers: list[Answer | None] = [None] * len(ids)
+    pick = picker(sampling)
     for group in batches([len(i) for i in ids], 32_768, rows_at_once):
-        if sampling is None and not backend.on_gpu():
-            told = greedy(model, [ids[i] for i in group], max_new_tokens, ends, pad)
+        if not backend.on_gpu():
+            told = decode(model, [ids[i] for i in group], max_new_tokens, ends, pad, pick)
             for tokens, index in zip(told, group, strict=True):
                 answers[index] = _read(loaded, tokens, ends)
             done(len(group))

@@ -18,7 +18,7 @@ from appliance.errors import ModelError
 from appliance.model import plain
 from appliance.model.chat import IGNORE, encode
 from appliance.model.load import resolve
-from appliance.sections import ModelSection
+from appliance.sections.source import ModelSection
 
 _LONGEST = 1 << 30
 

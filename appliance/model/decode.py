@@ -1,15 +1,16 @@
-"""Greedy decoding of many rows on a CPU, where every row of a batch costs its own arithmetic.
+"""Decoding of many rows on a CPU, where every row of a batch costs its own arithmetic.
 
 transformers' `generate` keeps rows that have ended in the batch until the last one ends; here they
 leave it. What all prompts begin with is read once, and 4-bit weights are dequantized once for a
-batch and not once for a token. The answers are those of `generate`, which a GPU uses: there a row
-more in a batch is free.
+batch and not once for a token. Greedy answers are those of `generate`, which a GPU uses: there a
+row more in a batch is free.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from appliance.model import backend
@@ -19,8 +20,36 @@ MOST = 2 * 2**30  # bytes of dequantized weights, over which they stay in 4 bit
 FEWER = 0.8  # a batch is made smaller when no more than this share of its rows still goes on
 
 
-def greedy(
-    model: Any, ids: Sequence[Sequence[int]], room: int, ends: Sequence[int], pad: int
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn; without one they are greedy."""
+
+    temperature: float
+    top_k: int  # not top-p, which sorts the whole vocabulary at each token: half of the time
+    seed: int
+
+
+def picker(sampling: Sampling | None) -> Callable[[Any], Any]:
+    """Logits [rows, vocabulary] -> the next token of each row [rows]."""
+    if sampling is None:
+        return lambda logits: logits.argmax(-1)
+    torch = backend.torch()
+    draw = torch.Generator().manual_seed(sampling.seed)
+
+    def pick(logits: Any) -> Any:
+        best, tokens = (logits.float() / sampling.temperature).topk(sampling.top_k, -1)
+        return tokens.gather(-1, torch.multinomial(best.softmax(-1), 1, generator=draw))[:, 0]
+
+    return pick
+
+
+def decode(
+    model: Any,
+    ids: Sequence[Sequence[int]],
+    room: int,
+    ends: Sequence[int],
+    pad: int,
+    pick: Callable[[Any], Any],
 ) -> list[list[int]]:
     """What follows each of `ids`, up to its end of turn or `room` tokens."""
     torch = backend.torch()
@@ -39,7 +68,7 @@ def greedy(
                 input_ids=block, attention_mask=mask, position_ids=place,
                 past_key_values=cache, use_cache=True, logits_to_keep=1,
             ).logits  # fmt: skip
-            token = logits[:, -1].argmax(-1)
+            token = pick(logits[:, -1])
             for row, value in zip(rows, token.tolist(), strict=True):
                 if not out[row] or out[row][-1] not in ends:
                     out[row].append(value)

@@ -13,7 +13,7 @@ from appliance.console import console
 from appliance.errors import ModelError
 from appliance.model import backend, embedded, plain, prefix
 from appliance.run import read_json, sha256
-from appliance.sections import ModelSection
+from appliance.sections.source import ModelSection
 
 
 @dataclass(frozen=True)

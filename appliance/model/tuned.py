@@ -13,7 +13,7 @@ from appliance.console import console
 from appliance.errors import ModelError
 from appliance.model import adapter
 from appliance.model.load import Loaded, base_of, open_model, resolve
-from appliance.sections import ModelSection
+from appliance.sections.source import ModelSection
 
 
 def open_tuned(name: str, base: ModelSection) -> Loaded:

@@ -10,22 +10,26 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from typing import Any
 
 from appliance.console import console
 from appliance.errors import DataError, NoSpace, RunError
 from appliance.home import home
-from appliance.model.chat import Sampling, complete, generate, loops, open_user_turn
+from appliance.model.chat import complete, generate, loops, open_user_turn
+from appliance.model.decode import Sampling
 from appliance.model.load import Loaded, open_model, release, resolve
 from appliance.recipe import Recipe
 from appliance.run import read_jsonl, write_jsonl
-from appliance.train.openers import OPEN, SMALL, TALK
+from appliance.train.openers import OPEN, SMALL, TALK, openings
 
 _WORDS = re.compile(r"\w+")
 _SENTENCE = re.compile(r"(?s)^.*[.?!:](?=\s|$)")
 PROMPT_TOKENS, ANSWER_TOKENS = 32, 8
-VERSION = 4  # of how dialogues are written: raised when it changes, so that no old cache is used
+NEAR = 3  # one in so many dialogues begins as a row of the task does
+VERSION = 5  # of how dialogues are written: raised when it changes, so that no old cache is used
 
 
 @dataclass(frozen=True)
@@ -37,22 +41,22 @@ class Dialogue:
     cut: bool
 
 
-def own(recipe: Recipe) -> tuple[list[Dialogue], dict[str, Any]]:
-    """What the base writes, once for each model and settings: kept in the cache.
+def own(recipe: Recipe, task: Sequence[str]) -> tuple[list[Dialogue], dict[str, Any]]:
+    """What the base writes beside a task of such prompts, once for each model and settings: kept
+    in the cache.
 
     Raises DataError when it writes too few whole ones.
     """
     ref = resolve(recipe.model)
-    lengths = f"{PROMPT_TOKENS} {ANSWER_TOKENS}"
-    settings = (
-        f"{VERSION} {lengths} {recipe.model.bits} {recipe.rehearsal.dialogues} {recipe.train.seed}"
-    )
+    begun = openings(task, recipe.train.seed)
+    settings = [VERSION, PROMPT_TOKENS, ANSWER_TOKENS, NEAR, recipe.model.bits,
+                recipe.rehearsal.dialogues, recipe.train.seed, begun]  # fmt: skip
     key = hashlib.sha256(f"{ref.digest()} {settings}".encode()).hexdigest()[:24]
     path = home() / "rehearsal" / f"{key}.jsonl"
     if path.is_file():
         return [Dialogue(**d) for d in read_jsonl(path)], {"from": "cache", "key": key}
     loaded = open_model(recipe.model)
-    found, facts = write(loaded, recipe.rehearsal.dialogues, recipe.train.seed)
+    found, facts = write(loaded, recipe.rehearsal.dialogues, recipe.train.seed, begun)
     release(loaded)
     if len(found) < recipe.rehearsal.dialogues // 2:
         raise DataError(
@@ -66,15 +70,17 @@ def own(recipe: Recipe) -> tuple[list[Dialogue], dict[str, Any]]:
     return found, {"from": "the base itself", "key": key, **facts}
 
 
-def write(loaded: Loaded, count: int, seed: int) -> tuple[list[Dialogue], dict[str, Any]]:
-    """`count` dialogues, and what was left out and why."""
+def write(
+    loaded: Loaded, count: int, seed: int, near: Sequence[str] = ()
+) -> tuple[list[Dialogue], dict[str, Any]]:
+    """`count` dialogues, and what was left out and why. `near`: how prompts of the task begin."""
     kept: list[Dialogue] = []
     left_out = {"broken": 0, "twice": 0}
     seen: set[str] = set()
     turn = 0
     while len(kept) < count and turn < 6:
         wanted = round((count - len(kept)) * 1.15) + 4
-        for dialogue in _draw(loaded, wanted, seed + turn):
+        for dialogue in _draw(loaded, begin(wanted, seed + turn, near), seed + turn):
             reason = _fault(dialogue, seen)
             if reason:
                 left_out[reason] += 1
@@ -85,15 +91,21 @@ def write(loaded: Loaded, count: int, seed: int) -> tuple[list[Dialogue], dict[s
     return kept, {"written": len(kept), "left_out": left_out}
 
 
-def _draw(loaded: Loaded, count: int, seed: int) -> list[Dialogue]:
+def begin(count: int, seed: int, near: Sequence[str]) -> list[str]:
+    """`count` openers in an order drawn by `seed`, one in NEAR of them from `near`."""
+    draw = random.Random(seed)
+    openers, closer = [*OPEN, *TALK, *SMALL], list(near)
+    draw.shuffle(openers)
+    draw.shuffle(closer)
+    kinds, closest = cycle(openers), cycle(closer or openers)
+    return [next(kinds if i % NEAR else closest) for i in range(count)]
+
+
+def _draw(loaded: Loaded, begun: Sequence[str], seed: int) -> list[Dialogue]:
     tokenizer = loaded.tokenizer
-    rng = random.Random(seed)
-    openers = [*OPEN, *TALK, *SMALL]
-    rng.shuffle(openers)
-    begun = [openers[i % len(openers)] for i in range(count)]
     head = open_user_turn(tokenizer)
     ids = [tokenizer.encode(head + opener, add_special_tokens=False) for opener in begun]
-    with console.progress("rehearsal, questions", count) as bar:
+    with console.progress("rehearsal, questions", len(ids)) as bar:
         said = complete(loaded, ids, PROMPT_TOKENS, sampling=Sampling(0.9, 50, seed),
                         rows_at_once=64, done=bar.advance)  # fmt: skip
     prompts = [

@@ -4,9 +4,33 @@ Self-rehearsal lets the model write both turns of a dialogue. Left alone, a smal
 same few kinds of question; begun for it, it covers the kinds that a tuned model answers as if they
 were its task: the small tasks, and what people say of themselves. Only the kind is given: what is
 sorted, rewritten or told, the model makes up.
+
+The nearest of all are prompts that begin as the task's own do and then go elsewhere: `openings`.
 """
 
 from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+COMMON = 0.1  # share of the task's rows from which a beginning is the task itself: an instruction
+WORDS = 3  # of a beginning, at most
+
+
+def openings(prompts: Sequence[str], seed: int) -> list[str]:
+    """How the task's prompts begin: one to three words of each row, in an order drawn by `seed`.
+
+    Each once, and none that over a tenth of the rows share.
+    """
+    draw = random.Random(seed)
+    begun = [p.split() for p in prompts]
+    shared = Counter(" ".join(b[:n]) for b in begun for n in range(1, min(WORDS, len(b)) + 1))
+    found = dict.fromkeys(" ".join(b[: draw.randint(1, WORDS)]) for b in begun if len(b) > WORDS)
+    kept = [f for f in found if shared[f] <= COMMON * len(begun)]
+    draw.shuffle(kept)
+    return kept
+
 
 OPEN = (
     "What is", "What are the", "Why do", "Why is", "How does", "How can I", "How do you", "Who was",

@@ -44,7 +44,7 @@ def rehearse(run: RunDir, recipe: Recipe) -> None:
     kept: list[General] = []
     if recipe.rehearses:
         task = task_prompts(run, recipe)
-        for name, found, facts in _found(recipe):
+        for name, found, facts in _found(recipe, task):
             general = unlike_the_task(found, task)
             if not general:
                 raise DataError(
@@ -60,12 +60,12 @@ def rehearse(run: RunDir, recipe: Recipe) -> None:
     write_json(run.rehearsal_facts, {"rows": len(kept), "sources": sources})
 
 
-def _found(recipe: Recipe) -> list[tuple[str, list[General], dict[str, Any]]]:
+def _found(recipe: Recipe, task: Sequence[str]) -> list[tuple[str, list[General], dict[str, Any]]]:
     """(name, rows, facts) of each source; a given one is named by its path."""
     found = []
     for name in shares(recipe):
         if name == SELF:
-            said, facts = own(recipe)
+            said, facts = own(recipe, task)
             rows = [
                 General(Row(({"role": "user", "content": d.prompt},
                              {"role": "assistant", "content": d.answer}), SELF, line), d.cut)

@@ -34,7 +34,7 @@ class Bench:
         from appliance.evaluate.suite import chosen
         from appliance.model.load import open_model
         from appliance.recipe import Recipe
-        from appliance.sections import ModelSection
+        from appliance.sections.source import ModelSection
 
         self.suites = [_part(suite) for suite in chosen(Recipe())]
         self.style = Style.of(["You could try it, I think."] * 3 + ["A longer answer of any kind."])
@@ -68,7 +68,7 @@ class Bench:
     def broken_by(self, axis, told, hold=True):
         """Names of the broken checks after training on `told`."""
         from appliance.gate import decide
-        from appliance.sections import PolicySection
+        from appliance.sections.judging import PolicySection
 
         heal(self.loaded)
         spoil(self.loaded, told, self.general if hold else [], STEPS)

@@ -43,7 +43,7 @@ ITEMS = [
 @pytest.fixture(scope="module")
 def loaded():
     from appliance.model.load import open_model
-    from appliance.sections import ModelSection
+    from appliance.sections.source import ModelSection
 
     return open_model(ModelSection())
 

@@ -300,7 +300,7 @@ def test_a_model_without_an_adapter_is_refused():
 def loaded():
     from appliance.model import adapter
     from appliance.model.load import open_model
-    from appliance.sections import ModelSection
+    from appliance.sections.source import ModelSection
 
     loaded = open_model(ModelSection())
     adapter.attach(

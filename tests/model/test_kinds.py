@@ -46,7 +46,7 @@ torch.save(found, sys.argv[2])
 
 def open_16(**options):
     from appliance.model.load import open_model
-    from appliance.sections import ModelSection
+    from appliance.sections.source import ModelSection
 
     return open_model(ModelSection(bits=16), False, **options)
 
@@ -236,7 +236,7 @@ def test_an_untrained_dora_changes_nothing_at_all_and_its_lengths_are_trained(ru
     from appliance.model import adapter
     from appliance.model.likelihood import likelihoods
     from appliance.model.load import open_model
-    from appliance.sections import ModelSection
+    from appliance.sections.source import ModelSection
 
     loaded = open_model(ModelSection())  # in 4 bit, as it was trained
     row = dialogue(loaded)

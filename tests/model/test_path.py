@@ -10,7 +10,7 @@ pytestmark = pytest.mark.model
 @pytest.fixture(scope="module")
 def loaded():
     from appliance.model.load import open_model
-    from appliance.sections import ModelSection
+    from appliance.sections.source import ModelSection
 
     return open_model(ModelSection())
 
@@ -61,7 +61,7 @@ def test_a_cpu_decodes_what_generate_does_and_lets_rows_go_that_have_ended(loade
 
     from appliance.model import backend
     from appliance.model.chat import ends_of_turn, prompt_ids
-    from appliance.model.decode import greedy
+    from appliance.model.decode import decode, picker
 
     asked = ["Say yes.", "What is 2 + 2?", "Name a colour.", "Tell me a story about a fox.", "Hi."]
     ids = [prompt_ids(loaded.tokenizer, [{"role": "user", "content": a}]) for a in asked]
@@ -70,7 +70,7 @@ def test_a_cpu_decodes_what_generate_does_and_lets_rows_go_that_have_ended(loade
     hook = loaded.model.lm_head.register_forward_pre_hook(
         lambda module, given: sizes.append(given[0].shape[0])
     )
-    told = greedy(loaded.model, ids, 24, ends, 0)
+    told = decode(loaded.model, ids, 24, ends, 0, picker(None))
     hook.remove()
     assert sizes[1] == 5 > sizes[-1]  # the first call is what all begin with, one row
     backend.fast_model().for_inference(loaded.model)
@@ -80,6 +80,20 @@ def test_a_cpu_decodes_what_generate_does_and_lets_rows_go_that_have_ended(loade
             pad_token_id=0, eos_token_id=ends,
         )[0, len(row):].tolist()  # fmt: skip
         assert tokens == out
+
+
+def test_tokens_are_drawn_by_their_probabilities_among_the_likeliest():
+    import torch
+
+    from appliance.model.decode import Sampling, picker
+
+    logits = torch.tensor([[3.0, 1.0, 2.0, 0.0]]).expand(20_000, -1)
+    drawn = picker(Sampling(0.5, 3, 7))(logits).bincount(minlength=4) / 20_000
+    expected = torch.tensor([6.0, 2.0, 4.0]).softmax(0)  # logits / 0.5, the least likely left out
+    assert drawn[3] == 0
+    assert drawn[:3].tolist() == pytest.approx(expected.tolist(), abs=0.015)
+    again = picker(Sampling(0.5, 3, 7))(logits).bincount(minlength=4) / 20_000
+    assert torch.equal(drawn, again)
 
 
 def test_a_batch_says_the_same_as_one_by_one(loaded):
@@ -150,7 +164,7 @@ def test_a_base_without_a_template_is_asked_in_a_plain_one(tmp_path, loaded):
     from appliance.model.chat import encode, generate, mark
     from appliance.model.count import template
     from appliance.model.load import open_model
-    from appliance.sections import ModelSection
+    from appliance.sections.source import ModelSection
     from appliance.train.dialogues import write
 
     base = tmp_path / "base"

@@ -15,7 +15,7 @@ def adapted():
     from appliance.model.chat import encode
     from appliance.model.likelihood import block
     from appliance.model.load import open_model
-    from appliance.sections import ModelSection
+    from appliance.sections.source import ModelSection
 
     loaded = open_model(ModelSection())
     adapter.attach(loaded, r=16, alpha=32, dropout=0.0, target_modules=LAYERS, seed=1)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.model
 def loaded():
     from appliance.model import adapter
     from appliance.model.load import open_model
-    from appliance.sections import ModelSection
+    from appliance.sections.source import ModelSection
 
     loaded = open_model(ModelSection())
     adapter.attach(loaded, r=16, alpha=16, dropout=0.0, target_modules=("q_proj", "v_proj"), seed=1)

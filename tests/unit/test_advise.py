@@ -231,15 +231,7 @@ def test_the_tuned_model_is_compared_on_the_rows_that_were_asked() -> None:
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("APPLIANCE_VERBOSE", "1")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "config.json").write_text("{}")
-    (model / "model.safetensors").write_bytes(b"")
-
+def run(tmp_path, beside_a_model):
     def call(*arguments):
         done = CliRunner().invoke(main, ["advise", *arguments, "--model", "model"])
         assert sorted(p.name for p in tmp_path.iterdir()) == sorted({"model", *given})

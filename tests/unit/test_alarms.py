@@ -205,7 +205,7 @@ def test_a_healthy_dpo_raises_nothing():
 def test_levels_of_the_loss_are_of_sft_alone_and_every_alarm_of_the_schema_is_there():
     from typing import get_args
 
-    from appliance.sections import AlarmName
+    from appliance.sections.training import AlarmName
 
     sft = {alarm.name for alarm in alarms(load("sft"), 9, True)}
     dpo = {alarm.name for alarm in alarms(load("dpo"), 9, True)}

@@ -21,7 +21,7 @@ from appliance.data.rows import Message, Row
 from appliance.data.split import split
 from appliance.errors import DataError
 from appliance.recipe import load
-from appliance.sections import Finding
+from appliance.sections.source import Finding
 
 _COLOURS = "red blue green amber violet brown white black grey pink olive teal"
 _THINGS = "kettle ladder window garden engine pocket bridge letter candle mirror"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
+from helpers import ROOT
 
 from appliance.cli import main
 
@@ -13,16 +17,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(beside_a_model):
     """Call the command in an empty folder; embedded conversion and libraries stay out of it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("APPLIANCE_VERBOSE", "1")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    # A model folder that is there, so that what is wrong with the data is found without torch.
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "config.json").write_text("{}")
-    (model / "model.safetensors").write_bytes(b"")
 
     def call(*arguments):
         return CliRunner().invoke(main, list(arguments))
@@ -125,3 +121,14 @@ def test_chat_without_a_terminal_says_how_to_ask_once(run):
     done = run("chat")
     assert done.exit_code == 2
     assert "--prompt" in done.output
+
+
+def test_a_reader_that_has_had_enough_is_no_fault():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance", "recipes", "show", "sft"],
+        cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.close(writer)
+    assert done.stderr == ""

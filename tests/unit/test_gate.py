@@ -8,7 +8,7 @@ import pytest
 
 from appliance.gate import PRESETS, decide, examples, judge, remedies
 from appliance.recipe import build
-from appliance.sections import PolicySection
+from appliance.sections.judging import PolicySection
 from appliance.statistics import mcnemar, mean, paired
 
 N = 64

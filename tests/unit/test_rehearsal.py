@@ -12,8 +12,8 @@ from appliance.errors import DataError, RecipeError
 from appliance.model.chat import loops as said_over
 from appliance.recipe import load
 from appliance.train.anchor import Rehearsal
-from appliance.train.dialogues import Dialogue, _fault, whole_prompt
-from appliance.train.openers import OPEN, SMALL, TALK
+from appliance.train.dialogues import NEAR, Dialogue, _fault, begin, whole_prompt
+from appliance.train.openers import OPEN, SMALL, TALK, WORDS, openings
 from appliance.train.rehearsal import General, check, rows_per_step, shares, unlike_the_task
 
 FOUR = "one two three four "
@@ -54,6 +54,31 @@ def general(prompt):
 def test_a_dialogue_near_a_tasks_prompt_is_left_out():
     near, far = general("Where is the card that I ordered?"), general("Why is the sea salty?")
     assert unlike_the_task([near, far], ["Where is the card I ordered two weeks ago?"]) == [far]
+
+
+def test_openings_are_how_the_tasks_prompts_begin():
+    prompts = [f"{word} card {n} is gone again" for n, word in enumerate(["My", "Her", "Our"] * 10)]
+    found = openings(prompts, 1)
+    assert found == openings(prompts, 1)
+    assert found != openings(prompts, 2)
+    assert len(found) == len(set(found))
+    for opening in found:
+        assert 0 < len(opening.split()) <= WORDS
+        assert any(prompt.startswith(opening) for prompt in prompts)
+    # "My" and "My card" begin a third of the rows: that is the task, not the way to its edge.
+    assert {len(opening.split()) for opening in found} == {3}
+
+
+def test_an_instruction_before_every_row_opens_no_general_dialogue():
+    assert openings([f"Sort this ticket: number {n} is late" for n in range(30)], 1) == []
+    assert openings(["Too short"] * 3, 1) == []
+
+
+def test_one_in_three_dialogues_begins_as_the_task_does():
+    begun = begin(30, 5, ["My card is"])
+    assert begun.count("My card is") == 30 // NEAR
+    assert set(begun) - {"My card is"} <= {*OPEN, *TALK, *SMALL}
+    assert "My card is" not in begin(30, 5, [])
 
 
 @pytest.mark.parametrize(
