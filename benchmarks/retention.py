@@ -25,7 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path("../shared/data")  # beside the checkout; not part of it
 RESULTS = ROOT / "benchmarks" / "results"
-ARMS = "plain,low_rate,rehearsal,rehearsal+kl,ewc,default"
+ARMS = "plain,low_rate,rehearsal,ewc,default"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,13 @@ def banking77(folder: Path) -> list[str]:
             table = csv.DictWriter(handle, ["text", "category"])
             table.writeheader()
             table.writerows(row for row in rows if row["category"] in chosen)
-    return [f"data.train={folder / 'train.csv'}", "data.limit=800", "data.test_limit=150"]
+    return [f"data.train={folder / 'train.csv'}", "data.limit=800", "data.test_limit=150", *suites()]
+
+
+def suites() -> list[str]:
+    """What such studies usually look at, and see nothing by."""
+    paths = [SHARED / "suites" / f"{name}.jsonl" for name in ("piqa", "openbookqa")]
+    return [f"evaluate.benchmarks=[{','.join(map(str, paths))}]", "evaluate.benchmark_items=300"]
 
 
 def hh(folder: Path) -> list[str]:
@@ -59,7 +65,7 @@ def hh(folder: Path) -> list[str]:
 
 TASKS = {
     "banking77": Task("sft", ARMS, (SHARED / "banking77" / "train.csv",), banking77),
-    "demo": Task("sft", ARMS, (), lambda folder: ["data.train=demo"]),
+    "demo": Task("sft", "plain,ewc,default", (), lambda folder: ["data.train=demo"]),
     "hh": Task("dpo", "plain,default", (SHARED / "hh-harmless" / "pairs.jsonl.gz",), hh),
 }
 
@@ -97,7 +103,7 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"{', '.join(TASKS)}; unset: all")
-    parser.add_argument("--arms", help=f"unset: {ARMS}; of hh plain,default")
+    parser.add_argument("--arms", help=f"unset: {ARMS} on banking77, fewer on the others")
     parser.add_argument("--arm", action="append", default=[], metavar="NAME:KEY=VALUE,...")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE")

@@ -14,7 +14,7 @@ from appliance.ablate.folder import Folder, Plan
 from appliance.run import RunDir, now, read_json, read_jsonl
 from appliance.statistics import nested, share
 
-VERSION = 1  # of the results' form
+VERSION = 2  # of the results' form
 TRAINING = ("rehearse", "train")  # the stages in which arms differ
 PLAIN = "plain"
 Items = dict[Hashable, float]
@@ -32,6 +32,7 @@ class Measured:
     drift: Items
     loss: Items
     tokens: Items
+    axes: dict[str, Items] = field(default_factory=dict)  # after less before, benchmarks too
     seconds: dict[str, float] = field(default_factory=dict)  # of each stage
     rehearsal: dict[str, Any] = field(default_factory=dict)
 
@@ -73,6 +74,7 @@ def measured(run: RunDir) -> Measured:
         drift={i: item["kl"] for i, item in drift.items()},
         loss={i: item["loss"] for i, item in drift.items()},
         tokens={i: item["tokens"] for i, item in drift.items()},
+        axes=_axes(before, after),
         seconds=stage_seconds(run),
         rehearsal=written,
     )
@@ -82,6 +84,24 @@ def _both(before: dict[str, Any], after: dict[str, Any]) -> dict[int, tuple[floa
     """Items that were scored both times, by their place."""
     pairs = enumerate(zip(before["items"], after["items"], strict=True))
     return {i: (float(b), float(a)) for i, (b, a) in pairs if b is not None and a is not None}
+
+
+def _axes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Items]:
+    """Of every axis but the format, which is the leak, and every benchmark: each item's change.
+
+    An answer that training made impossible to judge (in the task's form, none at all) is not right.
+    """
+    found: dict[str, Items] = {}
+    for axis, mine in after["axes"].items():
+        if axis != "format" and axis in before["axes"]:
+            pairs = enumerate(zip(before["axes"][axis]["items"], mine["items"], strict=True))
+            found[axis] = {i: (a or 0.0) - b for i, (b, a) in pairs if b is not None}
+    for name, mine in (after.get("benchmarks") or {}).items():
+        items = [side["metrics"].get("acc", {}) for side in (before["benchmarks"][name], mine)]
+        if all("items" in side for side in items):
+            pairs = enumerate(zip(items[0]["items"], items[1]["items"], strict=True))
+            found[name] = {i: a - b for i, (b, a) in pairs}
+    return found
 
 
 def stage_seconds(run: RunDir, own: bool = False) -> dict[str, float]:
@@ -181,6 +201,10 @@ def summary(by_seed: Mapping[int, Measured]) -> dict[str, Any]:
         "retention": shares(over(lambda m: m.retention)),
         "drift": nested(over(lambda m: m.drift)),
         "loss": nested(over(lambda m: m.loss), over(lambda m: m.tokens)),
+        "axes": {
+            axis: nested(over(lambda m, axis=axis: m.axes.get(axis, {})))
+            for axis in dict.fromkeys(axis for m in runs for axis in m.axes)
+        },
         "training_seconds": nested(over(lambda m: m.training)),
         "seconds": nested(over(lambda m: m.whole)),
     }

@@ -9,6 +9,8 @@ from typing import Any
 from appliance.ablate.recommend import by_retention
 from appliance.console import span
 
+NONE = {"value": None, "interval": None, "n": 0}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -41,6 +43,22 @@ def tables(results: Mapping[str, Any]) -> list[Table]:
             tuple(_arm(name, arm) for name, arm in arms.items()),
         )
     ]  # fmt: skip
+    axes = list(dict.fromkeys(axis for arm in arms.values() for axis in arm["axes"]))
+    if axes:
+        found.append(
+            Table(
+                "The rest (share of the items right, after less before; out of form is not right)",
+                ("arm", *axes, "n"),
+                tuple(
+                    (
+                        name,
+                        *(percent(arm["axes"].get(axis, NONE), signed=True) for axis in axes),
+                        " + ".join(str(arm["axes"].get(axis, NONE)["n"]) for axis in axes),
+                    )
+                    for name, arm in arms.items()
+                ),
+            )
+        )
     against = {name: arm["to_plain"] for name, arm in arms.items() if arm["to_plain"]}
     if against:
         found.append(

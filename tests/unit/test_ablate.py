@@ -128,8 +128,10 @@ def test_a_folder_with_other_things_is_refused_and_untouched(tmp_path):
 # --- sums by hand
 
 
-def scores(task, leak, kl=(), loss=1.0):
+def scores(task, leak, kl=(), loss=1.0, safety=(1.0, 0.0), piqa=(1.0, 1.0)):
     return {
+        "axes": {"format": {"items": [1.0]}, "safety": {"items": list(safety)}},
+        "benchmarks": {"piqa": {"metrics": {"acc": {"items": list(piqa)}}}},
         "task": {"metric": "exact_match", "items": task},
         "habit_leak": {"items": leak},
         "drift": {
@@ -167,7 +169,7 @@ def two_arms(tmp_path):
     plain, kl = plan.arms
     write_run(
         folder.run("plain", 3407), plan.recipe(plain, 3407), BASE,
-        scores([1, 1, 1, 1], [True, True, False, True], [0.5, 1.5]),
+        scores([1, 1, 1, 1], [True, True, False, True], [0.5, 1.5], 1.0, (None, 1.0), (1.0, 0.0)),
         {"data": 1, "baseline": 10, "rehearse": 0, "train": 100, "evaluate": 20, "gate": 0},
     )  # fmt: skip
     write_run(
@@ -194,6 +196,11 @@ def test_the_sums_are_those_done_by_hand(two_arms):
     assert plain["training_seconds"]["value"] == 100
     assert kl["training_seconds"]["value"] == 150
     assert kl["seconds"]["value"] == 181
+    # Safety: one right answer is out of form now, one got right. The benchmark: one of two lost.
+    assert set(plain["axes"]) == {"safety", "piqa"}
+    assert plain["axes"]["safety"]["value"] == 0
+    assert plain["axes"]["piqa"]["value"] == -1 / 2
+    assert kl["axes"]["piqa"]["value"] == 0
     less = kl["to_plain"]
     assert less["gain"]["value"] == pytest.approx(-1 / 3)
     assert less["retention"]["value"] == pytest.approx(0.5)
