@@ -50,7 +50,12 @@ def banking77(folder: Path) -> list[str]:
             table = csv.DictWriter(handle, ["text", "category"])
             table.writeheader()
             table.writerows(row for row in rows if row["category"] in chosen)
-    return [f"data.train={folder / 'train.csv'}", "data.limit=800", "data.test_limit=150", *suites()]
+    return [
+        f"data.train={folder / 'train.csv'}",
+        "data.limit=800",
+        "data.test_limit=150",
+        *suites(),
+    ]
 
 
 def suites() -> list[str]:

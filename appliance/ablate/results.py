@@ -202,7 +202,7 @@ def summary(by_seed: Mapping[int, Measured]) -> dict[str, Any]:
         "drift": nested(over(lambda m: m.drift)),
         "loss": nested(over(lambda m: m.loss), over(lambda m: m.tokens)),
         "axes": {
-            axis: nested(over(lambda m, axis=axis: m.axes.get(axis, {})))
+            axis: nested([list(m.axes.get(axis, {}).values()) for m in runs])
             for axis in dict.fromkeys(axis for m in runs for axis in m.axes)
         },
         "training_seconds": nested(over(lambda m: m.training)),
