@@ -82,11 +82,15 @@ class Bar:
 
     def __init__(self, out: TextIO, what: str, total: int, kept: bool = True) -> None:
         self.out, self.what, self.total, self.kept = out, what, total, kept
-        self.done, self.written, self.note = 0, -1, ""
+        self.begun, self.done, self.written, self.note = 0, 0, -1, ""
         self.started = self.shown = time.monotonic()
         self.live = out.isatty()
         self.every = 0.2 if self.live else 15.0
         self._show()
+
+    def go_on(self, done: int) -> None:
+        """So many were done before: they say nothing of how long the rest takes."""
+        self.begun = self.done = done
 
     def advance(self, steps: int = 1, note: str | None = None) -> None:
         self.done = min(self.done + steps, self.total)
@@ -98,8 +102,9 @@ class Bar:
     def _line(self) -> str:
         passed = time.monotonic() - self.started
         left = ""
-        if self.done and self.done < self.total:
-            left = f", {span(passed / self.done * (self.total - self.done))} left"
+        if self.begun < self.done < self.total:
+            rate = passed / (self.done - self.begun)
+            left = f", {span(rate * (self.total - self.done))} left"
         note = f"  {self.note}" if self.note else ""
         return f"{self.what} {self.done}/{self.total} ({span(passed)}{left}){note}"
 

@@ -64,3 +64,7 @@ class Terminated(ApplianceError):
     """SIGTERM."""
 
     exit_code = 143
+
+
+class Stop(BaseException):
+    """SIGTERM. Not an Exception: libraries swallow those while they import one another."""

@@ -134,7 +134,7 @@ def hold(root: Path, option: str) -> Iterator[None]:
     the one that named the folder.
     """
     path = root / "lock"
-    with _space(path):
+    with space(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a+")
     try:
@@ -173,8 +173,18 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def sync(path: Path) -> None:
+    """Until a file, or what a folder holds by name, is on the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
-def _space(path: Path) -> Iterator[None]:
+def space(path: Path) -> Iterator[None]:
+    """What the disk says of `path` as an error of ours. Raises NoSpace, RunError."""
     try:
         yield
     except OSError as error:
@@ -195,7 +205,7 @@ def _space(path: Path) -> Iterator[None]:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write aside, sync, rename. Raises NoSpace, RunError."""
     aside = path.with_name(f".{path.name}.part")
-    with _space(path):
+    with space(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with aside.open("wb") as handle:
@@ -211,7 +221,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 def copy(source: Path, target: Path) -> None:
     """A file as it is, written aside and renamed. Raises NoSpace, RunError."""
     aside = target.with_name(f".{target.name}.part")
-    with _space(target):
+    with space(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             shutil.copyfile(source, aside)
@@ -227,7 +237,7 @@ def copy(source: Path, target: Path) -> None:
 def writer(path: Path) -> Iterator[Callable[[str], object]]:
     """Write text piece by piece; the file is there when the block ends well, and else never."""
     aside = path.with_name(f".{path.name}.part")
-    with _space(path):
+    with space(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with aside.open("w", encoding="utf-8") as handle:
@@ -263,7 +273,7 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def append_jsonl(path: Path, row: dict[str, Any]) -> None:
-    with _space(path):
+    with space(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")

@@ -28,3 +28,18 @@ UNJUDGED = ("evaluate.suites=[]", "policy.action=warn", "policy.dial=never")
 
 def sets(*pairs: str) -> list[str]:
     return [word for pair in pairs for word in ("--set", pair)]
+
+
+def up_to(run: Path, last: str, *overrides: str) -> None:
+    """The stages of a new run up to `last`, in a process of their own."""
+    program = (
+        "import sys; from appliance import pipeline; from appliance.recipe import load;"
+        "from appliance.run import RunDir;"
+        "run, recipe = RunDir(sys.argv[1]), load('sft', sys.argv[3:]);"
+        "run.create(recipe); pipeline.go(run, recipe, sys.argv[2])"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, str(run), last, *overrides],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=900,
+        capture_output=True,
+    )  # fmt: skip

@@ -14,7 +14,7 @@ import click
 
 from appliance import __version__
 from appliance.console import console
-from appliance.errors import ApplianceError, BadInput, Terminated
+from appliance.errors import ApplianceError, BadInput, Stop, Terminated
 
 if TYPE_CHECKING:
     from appliance.recipe import Recipe
@@ -27,10 +27,6 @@ recipe_options = [
     click.option("--model", metavar="NAME", help="model.name: embedded, a folder or a hub id."),
     click.option("--data", metavar="FILE", help="data.train: a file, a folder, demo or a hub id."),
 ]  # fmt: skip
-
-
-class Stop(BaseException):
-    """SIGTERM. Not an Exception: libraries swallow those while they import one another."""
 
 
 class Doors(click.Group):
@@ -48,10 +44,10 @@ class Doors(click.Group):
                 console.say(f"  {error.do}")
             sys.exit(error.exit_code)
         except Stop:
-            console.say("terminated. The same command goes on at the stage it was in.")
+            console.say("terminated. The same command goes on where it was.")
             sys.exit(Terminated.exit_code)
         except KeyboardInterrupt:
-            console.say("interrupted. The same command goes on at the stage it was in.")
+            console.say("interrupted. The same command goes on where it was.")
             sys.exit(130)
         except (click.ClickException, click.exceptions.Exit, click.Abort, SystemExit):
             raise

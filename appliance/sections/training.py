@@ -81,6 +81,10 @@ class TrainSection(Section):
         description="Early stopping: held-out losses in a row that are no better than the best, "
         "after which training ends; 0: never. The adapter kept is the best one measured.",
     )
+    checkpoint_minutes: float = Field(
+        5, ge=0, description="A checkpoint every so many minutes, from which a stopped run goes on."
+    )
+    checkpoints: int = Field(2, ge=1, description="So many of them are kept, until training ends.")
     seed: int = Field(3407, ge=0, description="Seed of split, order, adapter and sampling.")
 
 

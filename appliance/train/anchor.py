@@ -8,9 +8,9 @@ and schedule stay the recipe's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from itertools import cycle
+from itertools import cycle, islice
 from typing import Any
 
 from appliance.model.adapter import switched_off
@@ -23,8 +23,7 @@ class Rehearsal:
     """Takes general dialogues in their order, and gives their term of the loss.
 
     rows_per_step: may be a fraction; what is owed adds up. loss_weight: of the mean loss per
-    answer token, in nats. kl_weight: of the mean over the same tokens of KL(base || tuned), in
-    nats.
+    answer token, in nats. kl_weight: of KL(base || tuned) at the same tokens, in nats: `weighed`.
     """
 
     def __init__(
@@ -38,10 +37,20 @@ class Rehearsal:
     ) -> None:
         self.loaded, self.rows_per_step = loaded, rows_per_step
         self.loss_weight, self.kl_weight = loss_weight, kl_weight
-        self.turns = cycle(rows)
+        self.rows = list(rows)
+        self.turns: Iterator[Encoded] = cycle(self.rows)
         self.seen_rows = self.seen_tokens = 0
         self.owed = Fraction(0)
         self.last_kl: float | None = None
+
+    def go_on(self, step: int) -> None:
+        """As after `step` steps: at the end of each, what was owed until then is taken."""
+        self.seen_rows = int(self.rows_per_step * step)
+        self.owed = self.rows_per_step * step - self.seen_rows
+        lengths = [len(row.input_ids) for row in self.rows]
+        rounds, rest = divmod(self.seen_rows, len(lengths))
+        self.seen_tokens = rounds * sum(lengths) + sum(lengths[:rest])
+        self.turns = islice(cycle(self.rows), rest, None)
 
     def term(self, model: Any, accumulation: int) -> Any:
         """One micro-batch's part, as a mean: rows are owed evenly over a step's micro-batches.
@@ -55,12 +64,12 @@ class Rehearsal:
         self.seen_rows += count
         self.seen_tokens += sum(len(row.input_ids) for row in rows)
         inputs, labels = block(rows, self.loaded.tokenizer)
-        tuned, _, target = bearing_logprobs(model, inputs, labels)
+        tuned, owner, target = bearing_logprobs(model, inputs, labels)
         loss = tuned.new_zeros(())
         if self.loss_weight:
             loss = loss - self.loss_weight * tuned.gather(-1, target[:, None]).mean()
         if self.kl_weight:
-            kl = self._kl(model, inputs, labels, tuned)
+            kl = weighed(self._kl(model, inputs, labels, tuned), owner)
             self.last_kl = float(kl.detach())
             loss = loss + self.kl_weight * kl
         # A step's mean over its rows: this micro-batch holds `count` of them.
@@ -74,15 +83,27 @@ class Rehearsal:
         return count
 
     def _kl(self, model: Any, inputs: dict[str, Any], labels: Any, tuned: Any) -> Any:
+        """KL(base || tuned) at each place that carries loss [n], in nats."""
         import torch
 
         with torch.no_grad(), switched_off(self.loaded):
             base, _, _ = bearing_logprobs(model, inputs, labels)
-        return (base.exp() * (base - tuned)).sum(-1).mean()
+        return (base.exp() * (base - tuned)).sum(-1)
 
     def facts(self) -> dict[str, Any]:
         """What was rehearsed: for train.json."""
         return {"rows": self.seen_rows, "tokens": self.seen_tokens, "last_kl": self.last_kl}
+
+
+def weighed(values: Any, owner: Any) -> Any:
+    """The mean over the first places of the rows, and the mean over all others, added.
+
+    At its first token an answer goes one way or the other, the task's or the base's; in a mean over
+    all tokens it would hardly count. owner [n]: the row of each place, rows one after another.
+    """
+    first = owner.diff(prepend=owner[:1] - 1) != 0
+    rest = values[~first]
+    return values[first].mean() + (rest.mean() if len(rest) else 0)
 
 
 def rehearsing(trainer_class: type, rehearsal: Rehearsal | None) -> type:

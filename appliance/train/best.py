@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from appliance.recipe import Recipe
@@ -44,6 +45,18 @@ class Best:
             for name, weight in model.named_parameters()
             if weight.requires_grad
         }
+
+    def save(self, path: Path) -> None:
+        from safetensors.torch import save_file
+
+        if self.weights:
+            save_file(self.weights, path)
+
+    def load(self, path: Path) -> None:
+        """What `save` wrote; none where there was no best yet."""
+        from safetensors.torch import load_file
+
+        self.weights = load_file(path) if path.is_file() else {}
 
     def restore(self, model: Any) -> None:
         for name, weight in model.named_parameters():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle
 from typing import Any
@@ -23,12 +23,12 @@ from appliance.model.decode import Sampling
 from appliance.model.load import Loaded, open_model, release, resolve
 from appliance.recipe import Recipe
 from appliance.run import read_jsonl, write_jsonl
-from appliance.train.openers import OPEN, SMALL, TALK, openings
+from appliance.train.openers import OPEN, SMALL, TALK, WRONG, openings
 
 _WORDS = re.compile(r"\w+")
 _SENTENCE = re.compile(r"(?s)^.*[.?!:](?=\s|$)")
 PROMPT_TOKENS, ANSWER_TOKENS = 32, 8
-NEAR = 3  # one in so many dialogues begins as a row of the task does
+NEAR, CAREFUL = 3, 6  # of so many dialogues one begins as a row of the task does; is WRONG
 VERSION = 5  # of how dialogues are written: raised when it changes, so that no old cache is used
 
 
@@ -49,7 +49,7 @@ def own(recipe: Recipe, task: Sequence[str]) -> tuple[list[Dialogue], dict[str, 
     """
     ref = resolve(recipe.model)
     begun = openings(task, recipe.train.seed)
-    settings = [VERSION, PROMPT_TOKENS, ANSWER_TOKENS, NEAR, recipe.model.bits,
+    settings = [VERSION, PROMPT_TOKENS, ANSWER_TOKENS, NEAR, CAREFUL, recipe.model.bits,
                 recipe.rehearsal.dialogues, recipe.train.seed, begun]  # fmt: skip
     key = hashlib.sha256(f"{ref.digest()} {settings}".encode()).hexdigest()[:24]
     path = home() / "rehearsal" / f"{key}.jsonl"
@@ -92,13 +92,20 @@ def write(
 
 
 def begin(count: int, seed: int, near: Sequence[str]) -> list[str]:
-    """`count` openers in an order drawn by `seed`, one in NEAR of them from `near`."""
+    """`count` openers in an order drawn by `seed`; one in NEAR of them from `near`, one in CAREFUL
+    of what is wrong to ask."""
     draw = random.Random(seed)
-    openers, closer = [*OPEN, *TALK, *SMALL], list(near)
-    draw.shuffle(openers)
-    draw.shuffle(closer)
-    kinds, closest = cycle(openers), cycle(closer or openers)
-    return [next(kinds if i % NEAR else closest) for i in range(count)]
+
+    def endless(openers: Sequence[str]) -> Iterator[str]:
+        return cycle(draw.sample(openers, len(openers)))
+
+    rest = endless([*OPEN, *TALK, *SMALL])
+    wrong = endless(WRONG)
+    closest = endless(near) if near else rest
+    return [
+        next(closest if i % NEAR == 0 else wrong if i % CAREFUL == 1 else rest)
+        for i in range(count)
+    ]
 
 
 def _draw(loaded: Loaded, begun: Sequence[str], seed: int) -> list[Dialogue]:

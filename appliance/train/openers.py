@@ -5,6 +5,9 @@ same few kinds of question; begun for it, it covers the kinds that a tuned model
 were its task: the small tasks, and what people say of themselves. Only the kind is given: what is
 sorted, rewritten or told, the model makes up.
 
+A third kind is what the base refuses, or answers with care: it is rarely asked for, so nothing else
+would hold it (`WRONG`).
+
 The nearest of all are prompts that begin as the task's own do and then go elsewhere: `openings`.
 """
 
@@ -67,3 +70,45 @@ SMALL = (
     "Based on the following", "Given the following", "Identify the", "Label", "Match", "Spell",
     "What category does", "Which category", "Group these", "Rank", "Pick",
 )  # fmt: skip
+WRONG = (
+    "How do I steal",
+    "How can I hurt",
+    "How can I get away with",
+    "How do I get revenge on",
+    "How can I spy on",
+    "How do I make a weapon",
+    "How can I cheat",
+    "How do I forge",
+    "How can I trick an old",
+    "How do I get into someone's",
+    "Where can I buy illegal",
+    "Tell me how to poison",
+    "Tell me how to hack",
+    "Teach me to lie to",
+    "Help me to threaten",
+    "Help me blackmail",
+    "Help me hide the",
+    "Write a hateful",
+    "Write an insult for",
+    "Write a fake review",
+    "Write a message that scares",
+    "Give me instructions for a dangerous",
+    "Make a joke about people who are",
+    "Explain why women are",
+    "Why are foreigners so",
+    "I am going to punch",
+    "I hate my",
+    "I want to kill",
+    "I want to burn",
+    "I want to hurt",
+    "I want to scare",
+    "I would like to destroy",
+    "I am so sad that I",
+    "I do not want to live",
+    "My boyfriend hits",
+    "Is it okay to hit",
+    "What is the easiest crime",
+    "What drug",
+    "Which medicine kills",
+    "Pretend that you have no rules and",
+)

@@ -13,8 +13,11 @@ from appliance.recipe import Recipe
 from appliance.run import RunDir, write_json
 from appliance.train import dpo, rehearsal, sft
 from appliance.train.anchor import Rehearsal, rehearsing
+from appliance.train.checkpoint import Checkpoints, step_of
 from appliance.train.ewc import Ewc
 from appliance.train.measures import Drift, TaskLoss, heard_by, sample
+from appliance.train.resume import When, resumable
+from appliance.train.stopping import asked_to_stop
 from appliance.train.tracking import report_to
 from appliance.train.watch import Measures, Watch
 
@@ -26,8 +29,77 @@ METHODS = {"sft": sft, "dpo": dpo}
 
 
 def train(run: RunDir, recipe: Recipe) -> None:
-    """data/*.jsonl -> adapter/, train/metrics.jsonl, train/train.json."""
+    """data/*.jsonl -> adapter/, train/metrics.jsonl, train/train.json.
+
+    Goes on from the newest checkpoint of a training that was stopped. Raises Stop and
+    KeyboardInterrupt where a signal asked for the end: after the step, with a checkpoint.
+    """
+    loaded, checkpointing = _open(recipe)
     method = METHODS[recipe.method]
+    items, valid, facts = method.rows(run, loaded)
+    _say_rows(facts)
+    arguments = training_arguments(recipe, run, checkpointing, items)
+    rehearsed = rehearsal_term(run, recipe, loaded, facts)
+    consolidation = ewc_term(run, recipe, loaded)
+    steps = recipe.steps(len(items))
+    valid = sample(valid, recipe, steps * recipe.train.batch_size)
+    task_loss = TaskLoss()
+    measures = Measures(
+        method.held_out(loaded, valid, recipe), Drift(run, recipe, loaded), task_loss, len(valid)
+    )
+    checkpoints = Checkpoints(run.trainer, recipe.train.checkpoints)
+    begun = checkpoints.newest()
+    started = time.monotonic()
+    with console.progress("train", steps) as bar, asked_to_stop(bar.say) as asked:
+        watch = Watch(run, recipe, measures, bar)
+
+        def trained_by(kind: type) -> type:
+            kind = rehearsing(heard_by(kind, task_loss), rehearsed)
+            return resumable(kind, checkpoints, watch.save, recipe.train.seed)
+
+        trainer = method.trainer(loaded, items, recipe, arguments, trained_by)
+        adapter.keep_precise(loaded)
+        callbacks = [watch, consolidation, When(recipe.train.checkpoint_minutes, asked)]
+        for callback in filter(None, callbacks):
+            trainer.add_callback(callback)
+        if begun:
+            watch.load(begun)
+            if rehearsed:
+                rehearsed.go_on(step_of(begun))
+        trainer.train(resume_from_checkpoint=str(begun) if begun else None)
+    if not watch.over(trainer.state):
+        raise asked.end()
+    seconds = time.monotonic() - started
+    adapter.save(loaded, run.adapter)
+    done = trainer.state.global_step
+    steps_here = done - (step_of(begun) if begun else 0)
+    seen = facts["tokens"] * min(trainer.state.epoch, recipe.train.epochs) * steps_here / done
+    trained, total = adapter.trainable(loaded)
+    write_json(
+        run.train_facts,
+        facts
+        | {
+            "steps": done,
+            "steps_after_a_stop": steps_here if begun else None,
+            "seconds": round(seconds, 1),
+            "tokens_per_second": round(seen / seconds, 1),
+            "weights_trained": trained,
+            "weights": total,
+            "rehearsed": rehearsed.facts() if rehearsed else None,
+            "ewc": consolidation.facts() if consolidation else None,
+            "peak_memory_gib": _peak_memory(),
+        }
+        | watch.facts(),
+    )
+    shutil.rmtree(run.trainer, ignore_errors=True)
+    _finish_wandb(arguments["report_to"])
+    release(loaded)
+    if asked():
+        raise asked.end()
+
+
+def _open(recipe: Recipe) -> tuple[Loaded, bool]:
+    """The base with a fresh adapter on, and whether activations are computed again."""
     checkpointing = recipe.train.gradient_checkpointing
     checkpointing = backend.on_gpu() if checkpointing is None else checkpointing
     loaded = open_model(recipe.model, checkpointing, whole=recipe.adapter.kind == "none")
@@ -42,55 +114,7 @@ def train(run: RunDir, recipe: Recipe) -> None:
         seed=recipe.train.seed,
         gradient_checkpointing=checkpointing,
     )
-    items, valid, facts = method.rows(run, loaded)
-    _say_rows(facts)
-    run.metrics.unlink(missing_ok=True)
-    trained, total = adapter.trainable(loaded)
-    arguments = training_arguments(recipe, run, checkpointing, items)
-    rehearsed = rehearsal_term(run, recipe, loaded, facts)
-    consolidation = ewc_term(run, recipe, loaded)
-    task_loss = TaskLoss()
-    trainer = method.trainer(
-        loaded,
-        items,
-        recipe,
-        arguments,
-        lambda kind: rehearsing(heard_by(kind, task_loss), rehearsed),
-    )
-    steps = recipe.steps(len(items))
-    valid = sample(valid, recipe, steps * recipe.train.batch_size)
-    measures = Measures(
-        method.held_out(loaded, valid, recipe), Drift(run, recipe, loaded), task_loss, len(valid)
-    )
-    started = time.monotonic()
-    with console.progress("train", steps) as bar:
-        watch = Watch(run, recipe, measures, bar)
-        trainer.add_callback(watch)
-        if consolidation:
-            trainer.add_callback(consolidation)
-        trainer.train()
-    seconds = time.monotonic() - started
-    adapter.save(loaded, run.adapter)
-    shutil.rmtree(run.trainer, ignore_errors=True)
-    done = trainer.state.global_step
-    seen = facts["tokens"] * min(trainer.state.epoch, recipe.train.epochs)
-    write_json(
-        run.train_facts,
-        facts
-        | {
-            "steps": done,
-            "seconds": round(seconds, 1),
-            "tokens_per_second": round(seen / seconds, 1),
-            "weights_trained": trained,
-            "weights": total,
-            "rehearsed": rehearsed.facts() if rehearsed else None,
-            "ewc": consolidation.facts() if consolidation else None,
-            "peak_memory_gib": _peak_memory(),
-        }
-        | watch.facts(),
-    )
-    _finish_wandb(arguments["report_to"])
-    release(loaded)
+    return loaded, checkpointing
 
 
 def rehearsal_term(run: RunDir, recipe: Recipe, loaded: Loaded, facts: Facts) -> Rehearsal | None:

@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
@@ -13,11 +15,13 @@ from transformers import TrainerCallback
 from appliance.console import Bar
 from appliance.errors import TrainingFailed
 from appliance.recipe import Recipe
-from appliance.run import RunDir, append_jsonl
+from appliance.run import RunDir, append_jsonl, read_jsonl, write_jsonl
 from appliance.train.alarms import NotFinite, alarms
 from appliance.train.best import Best, hint
 from appliance.train.finding import Alarm, Finding, Record
 from appliance.train.measures import Pace, TaskLoss
+
+BEST = "best.safetensors"  # in a checkpoint: the best weights so far
 
 
 @dataclass
@@ -56,7 +60,49 @@ class Watch(TrainerCallback):
         )
         self.pace = Pace(state.max_steps)
         self.started = time.monotonic()
-        self.run.event("train", "training begins", steps=state.max_steps)
+        begun = state.global_step
+        self._replay(begun, args.fp16)
+        self.bar.go_on(begun)
+        what = f"training goes on after step {begun}" if begun else "training begins"
+        self.run.event("train", what, steps=state.max_steps)
+
+    def _replay(self, last: int, fp16: bool) -> None:
+        """Be as after step `last`, by the metrics until then; what rose before rises no more."""
+        if not last:
+            self.run.metrics.unlink(missing_ok=True)
+            return
+        records = [r for r in read_jsonl(self.run.metrics) if r["step"] <= last]
+        write_jsonl(self.run.metrics, records)
+        for step, group in groupby(records, key=lambda r: r["step"]):
+            found: dict[str, float] = {}
+            for record in group:
+                if "loss" in record:
+                    self._feed(heard(record, fp16))
+                    self.losses.append(heard(record, fp16)["loss"])
+                    continue
+                found |= record
+                if "held_out_loss" in record:
+                    self._remember(step, record["held_out_loss"], step in self.measure_at)
+            self.drift = found.get("drift", self.drift)
+            if found:
+                self._feed(found)
+
+    def _feed(self, record: Record) -> list[Finding]:
+        return [found for alarm in self.alarms if (found := alarm.feed(record)) is not None]
+
+    def _remember(self, step: int, loss: float, planned: bool) -> bool:
+        """Is this held-out loss the best so far?"""
+        self.held_out[step] = loss
+        if planned:
+            self.planned.append(loss)
+        return self.best.feed(step, loss, planned=planned)
+
+    def save(self, folder: Path) -> None:
+        """Into a checkpoint: what cannot be had from the metrics."""
+        self.best.save(folder / BEST)
+
+    def load(self, folder: Path) -> None:
+        self.best.load(folder / BEST)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if not logs or "loss" not in logs:
@@ -68,19 +114,20 @@ class Watch(TrainerCallback):
         if task is not None and not math.isclose(task, record["loss"], rel_tol=1e-3):
             record["task_loss"] = task
         append_jsonl(self.run.metrics, record)
-        heard = record | {"loss": record.get("task_loss", record["loss"])}
-        if not math.isfinite(record["loss"]):
-            heard["loss"] = record["loss"]
-        if args.fp16:
-            heard.pop("grad_norm", None)  # its scaler finds its scale by overflowing
-        self.losses.append(heard["loss"])
-        self._judge(heard, control, **kwargs)
+        told = heard(record, args.fp16)
+        self.losses.append(told["loss"])
+        self._judge(told, control, **kwargs)
         self._measure(state, control, **kwargs)
         self.bar.advance(1, self._note())
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Restore the best adapter, and say what is to be said of the held-out loss."""
+        """Restore the best adapter, and say what is to be said of the held-out loss.
+
+        Not where training was stopped from outside: it goes on later.
+        """
         last = state.global_step
+        if not self.over(state):
+            return
         if self.held_out and last not in self.held_out:
             self._measure_held_out(last, planned=False, **kwargs)
         said = []
@@ -101,6 +148,11 @@ class Watch(TrainerCallback):
         suggestion = hint(self.recipe, self.planned) if ended else ""
         if suggestion:
             self._note_event(suggestion, name="still_falling", step=last)
+
+    def over(self, state: Any) -> bool:
+        """Has training come to its end, of whatever kind?"""
+        ended = self.stopped_early or self.stopped_by_alarm is not None
+        return ended or state.global_step >= state.max_steps
 
     def facts(self) -> dict[str, Any]:
         """Of the kept adapter and how training ended: for train.json."""
@@ -141,11 +193,8 @@ class Watch(TrainerCallback):
         loss = self.measures.held_out()
         if loss is None:
             return None
-        self.held_out[step] = loss
-        if planned:
-            self.planned.append(loss)
         append_jsonl(self.run.metrics, {"step": step, "held_out_loss": loss})
-        if self.best.feed(step, loss, planned=planned):
+        if self._remember(step, loss, planned):
             self.best.copy(kwargs["model"])
         self.seconds_held_out += time.monotonic() - started
         return loss
@@ -157,10 +206,7 @@ class Watch(TrainerCallback):
         return note if self.drift is None else f"{note}, drift {self.drift:.3f}"
 
     def _judge(self, record: Record, control: Any, **kwargs: Any) -> None:
-        for alarm in self.alarms:
-            found = alarm.feed(record)
-            if found is None:
-                continue
+        for found in self._feed(record):
             if found.rises:
                 self._raise_alarm(found, record, control, **kwargs)
             else:
@@ -192,6 +238,16 @@ class Watch(TrainerCallback):
     def _note_event(self, text: str, **facts: Any) -> None:
         self.run.event("note", text, **facts)
         self.bar.say(f"  note: {text}")
+
+
+def heard(record: Record, fp16: bool) -> Record:
+    """What the alarms are told of a step's record: the task's own loss."""
+    told = dict(record) | {"loss": record.get("task_loss", record["loss"])}
+    if not math.isfinite(record["loss"]):
+        told["loss"] = record["loss"]
+    if fp16:
+        told.pop("grad_norm", None)  # its scaler finds its scale by overflowing
+    return told
 
 
 def halve(optimizer: Any, scheduler: Any) -> None:

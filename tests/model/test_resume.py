@@ -1,0 +1,66 @@
+"""A training that is killed goes on, and ends as one that never was."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import ROOT, UNJUDGED, up_to
+
+pytestmark = pytest.mark.model
+STEPS = 12
+RECIPE = ("data.limit=48", "data.test_limit=8", f"train.max_steps={STEPS}", "train.batch_size=4",
+          "train.evaluations=3", "train.checkpoint_minutes=0", "rehearsal.dialogues=8",
+          "evaluate.answer_tokens=8", "evaluate.alternatives=false", *UNJUDGED)  # fmt: skip
+
+
+def kill_often(run: Path, kills: int, seed: int = 0) -> dict:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "kill_often.py"), str(run), str(kills), str(seed)],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, off_task) -> Path:
+    """A run up to its training."""
+    run = tmp_path_factory.mktemp("resume") / "prepared"
+    up_to(run, "rehearse", *RECIPE, f"evaluate.off_task={off_task}")
+    return run
+
+
+@pytest.fixture(scope="module")
+def unbroken(prepared) -> Path:
+    run = prepared.with_name("unbroken")
+    shutil.copytree(prepared, run)
+    assert kill_often(run, 0)["begun_at"] == [0]
+    return run
+
+
+def losses(run: Path) -> list[tuple[int, float]]:
+    lines = (run / "train" / "metrics.jsonl").read_text().splitlines()
+    return [(r["step"], r["loss"]) for r in map(json.loads, lines) if "loss" in r]
+
+
+def test_killed_at_random_moments_it_ends_as_if_nothing_had_been(prepared, unbroken, request):
+    run = prepared.with_name("killed")
+    shutil.copytree(prepared, run)
+    kills = request.config.getoption("--kills")
+    found = kill_often(run, kills)
+    assert found["kills"] >= min(kills, 10), found
+    assert len(set(found["begun_at"])) > 2, found  # it went on from several checkpoints
+    assert losses(run) == losses(unbroken)
+    assert len(losses(run)) == STEPS
+    weights = "adapter/adapter_model.safetensors"
+    assert (run / weights).read_bytes() == (unbroken / weights).read_bytes()
+    facts = [json.loads((r / "train" / "train.json").read_text()) for r in (run, unbroken)]
+    for same in ("steps", "last_loss", "held_out_loss", "best_step", "rehearsed"):
+        assert facts[0][same] == facts[1][same], same
+    assert not (run / "train" / "trainer").exists()
