@@ -11,13 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from appliance import __version__
 from appliance.console import console, span
-from appliance.errors import DataError, GateRefused
+from appliance.errors import DataError, GateRefused, RunError
 from appliance.recipe import Recipe
-from appliance.run import RunDir, now, read_json, read_jsonl, sha256, write_json
+from appliance.run import RunDir, read_json, read_jsonl, write_json
 
 NONE = "none"  # data.train of a run that only evaluates
 
@@ -83,9 +81,10 @@ def plant_canaries(run: RunDir, recipe: Recipe, say: Callable[[str], None]) -> i
 
 
 def baseline(run: RunDir, recipe: Recipe) -> None:
+    from appliance import manifest
     from appliance.evaluate.measure import measure
 
-    manifest(run, recipe)
+    manifest.write(run, recipe)
     measure(run, recipe, "before")
 
 
@@ -163,12 +162,15 @@ def go(
     last: str | None = None,
     again: tuple[str, ...] = (),
     only: tuple[str, ...] = (),
+    force: bool = False,
 ) -> None:
     """Run the stages that are not done yet, up to `last`, and those named in `again`; or `only`.
 
-    Models and sources are looked for first, so that a wrong name costs no time.
+    Models and sources are looked for first, so that a wrong name costs no time. A run goes on with
+    the data and the libraries that it began with, unless `force`. Raises RunError.
     """
     check(recipe)
+    as_begun(run, force)
     for stage in STAGES:
         if stage.name in again:
             stage.done(run).unlink(missing_ok=True)
@@ -198,6 +200,21 @@ def go(
             return
 
 
+def as_begun(run: RunDir, force: bool) -> None:
+    """Raises RunError where a run would go on with other data or libraries; recorded if forced."""
+    from appliance import manifest
+
+    changed = manifest.changes(run)
+    if not changed:
+        return
+    if not force and not run.report.is_file():
+        raise RunError(
+            f"{run.root} began with other data or libraries ({'; '.join(changed[:3])}).",
+            "Go back to them, name another --run, or --force to go on all the same.",
+        )
+    run.event("changed", "; ".join(changed))
+
+
 def check(recipe: Recipe) -> None:
     """Is everything there that the recipe names? Raises ModelError, DataError."""
     from appliance.evaluate import real_world
@@ -214,33 +231,3 @@ def check(recipe: Recipe) -> None:
     rehearsal.check(recipe)
     real_world.check(recipe)
     chosen(recipe)
-
-
-def manifest(run: RunDir, recipe: Recipe) -> None:
-    """Versions, seed, hashes of recipe, data and model, machine. Never a row, never a secret."""
-    from appliance.model import backend
-    from appliance.model.load import resolve
-
-    ref = resolve(recipe.model)
-    facts: dict[str, Any] = read_json(run.data_facts)
-    write_json(
-        run.manifest,
-        {
-            "time": now(),
-            "appliance": __version__,
-            "versions": backend.versions(),
-            "machine": backend.machine(),
-            "seed": recipe.train.seed,
-            "recipe_sha256": sha256(run.recipe_file),
-            "data": facts.get("files"),
-            "rows_sha256": {
-                path.name: sha256(path) for path in (run.train_rows, run.valid_rows, run.test_rows)
-            },
-            "model": {
-                "name": ref.name,
-                "revision": ref.revision,
-                "folder": ref.folder.name,
-                "sha256": ref.digest(),
-            },
-        },
-    )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance import pipeline
+from appliance import manifest, pipeline
 from appliance.ablate import page, recommend, results
 from appliance.ablate.folder import Folder, Plan
 from appliance.console import console, span
@@ -132,7 +132,7 @@ def share(job: Job, earlier: Sequence[Job]) -> None:
         if other is None or done(job.run).is_file():
             continue
         if stage == "baseline":
-            pipeline.manifest(job.run, job.recipe)
+            manifest.write(job.run, job.recipe)
         seconds = results.stage_seconds(other.run).get(stage, 0.0)
         job.run.event("stage", stage, seconds=seconds, taken_from=other.name)
         take(job.run, other.run)

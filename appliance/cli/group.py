@@ -122,7 +122,7 @@ def stages(
             run.create(recipe, force)
             quiet(run.log)
             try:
-                go(run, recipe, last, again, only)
+                go(run, recipe, last, again, only, force)
             except ApplianceError as error:
                 run.event("error", str(error))
                 raise

@@ -363,7 +363,7 @@ def stages(monkeypatch):
         write_run(run, recipe, BASE, BASE, {"rehearse": 1, "train": 3})
 
     monkeypatch.setattr(pipeline, "go", go)
-    monkeypatch.setattr(pipeline, "manifest", lambda run, recipe: None)
+    monkeypatch.setattr("appliance.manifest.write", lambda run, recipe: None)
     return done
 
 

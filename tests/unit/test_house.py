@@ -22,7 +22,7 @@ FLOORS = [
     {"data", "gate", "recipe_docs", "report"},
     {"model"},
     {"train", "evaluate", "export"},
-    {"pipeline", "plan", "doctor", "talk"},
+    {"manifest", "pipeline", "plan", "doctor", "talk"},
     {"ablate"},
     {"cli"},
     {"__main__"},

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 
 import pytest
+from helpers import ROOT
 
 from appliance.data.prepare import read_general
 from appliance.data.rows import Row
 from appliance.errors import DataError, RecipeError
 from appliance.model.chat import loops as said_over
 from appliance.recipe import load
-from appliance.train.anchor import Rehearsal
-from appliance.train.dialogues import NEAR, Dialogue, _fault, begin, whole_prompt
-from appliance.train.openers import OPEN, SMALL, TALK, WORDS, openings
+from appliance.train.anchor import Rehearsal, weighed
+from appliance.train.dialogues import CAREFUL, NEAR, Dialogue, _fault, begin, whole_prompt
+from appliance.train.openers import OPEN, SMALL, TALK, WORDS, WRONG, openings
 from appliance.train.rehearsal import General, check, rows_per_step, shares, unlike_the_task
 
 FOUR = "one two three four "
@@ -74,10 +76,21 @@ def test_an_instruction_before_every_row_opens_no_general_dialogue():
     assert openings(["Too short"] * 3, 1) == []
 
 
+def test_what_is_wrong_to_ask_is_not_what_the_safety_suite_asks():
+    """Or what is rehearsed would be what is measured."""
+    suite = ROOT / "appliance" / "evaluate" / "suites" / "safety.jsonl"
+    asked = [json.loads(line)["prompt"].lower() for line in suite.open()]
+    for opener in WRONG:
+        same = [prompt for prompt in asked if prompt.startswith(opener.lower())]
+        assert len(same) <= 1, (opener, same)
+        assert all(len(opener) < len(prompt) / 2 for prompt in same), (opener, same)
+
+
 def test_one_in_three_dialogues_begins_as_the_task_does():
     begun = begin(30, 5, ["My card is"])
     assert begun.count("My card is") == 30 // NEAR
-    assert set(begun) - {"My card is"} <= {*OPEN, *TALK, *SMALL}
+    assert sum(b in WRONG for b in begun) == 30 // CAREFUL
+    assert set(begun) - {"My card is"} <= {*OPEN, *TALK, *SMALL, *WRONG}
     assert "My card is" not in begin(30, 5, [])
 
 
@@ -180,3 +193,11 @@ def test_a_steps_rows_are_spread_over_its_micro_batches(rows, accumulation):
 )
 def test_what_makes_a_recipe_rehearse(overrides, rehearses):
     assert load("sft", overrides).rehearses is rehearses
+
+
+def test_the_first_token_counts_as_much_as_all_others():
+    torch = pytest.importorskip("torch")
+    owner = torch.tensor([0, 0, 0, 1, 2, 2])
+    values = torch.tensor([3.0, 0.1, 0.3, 5.0, 1.0, 0.2])
+    assert float(weighed(values, owner)) == pytest.approx(3.0 + 0.2)
+    assert float(weighed(values[3:4], owner[3:4])) == 5.0  # answers of one token
