@@ -35,7 +35,7 @@ def resumable(
     """
 
     class Resumable(trainer_class):
-        aside: Path
+        aside = checkpoints.folder
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             with checkpoints.writing(self.state.global_step) as self.aside:
