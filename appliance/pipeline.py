@@ -184,6 +184,7 @@ def go(
             console.say(f"{title}: done before")
         else:
             console.say(title)
+            run.event("begins", stage.name)
             started, processor = time.monotonic(), time.process_time()
             try:
                 stage.work(run, recipe)

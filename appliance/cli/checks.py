@@ -13,15 +13,21 @@ from appliance.console import console
 
 
 @main.command(context_settings=PLAIN)
+@click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--quick", is_flag=True, help="Under a second: no torch and no network.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as JSON on stdout.")
-def doctor(quick: bool, as_json: bool) -> None:
-    """Say what is wrong with this machine, and what to do."""
+def doctor(run: Path | None, quick: bool, as_json: bool) -> None:
+    """Say what is wrong with this machine, or where RUN stopped, why, and what to type."""
     from dataclasses import asdict
 
     from appliance.doctor import examine, table
 
-    lines = examine(quick)
+    if run is None:
+        lines = examine(quick)
+    else:
+        from appliance.doctor.run import examine as examine_run
+
+        lines = examine_run(run)
     ok = all(line.status != "fail" for line in lines)
     facts = {"ok": ok, "lines": [asdict(line) for line in lines]}
     console.result(json.dumps(facts, indent=2) if as_json else table(lines))

@@ -126,6 +126,12 @@ def stages(
             except ApplianceError as error:
                 run.event("error", str(error))
                 raise
+            except (Stop, KeyboardInterrupt) as stop:
+                run.event("stopped", "SIGTERM" if isinstance(stop, Stop) else "SIGINT")
+                raise
+            except Exception as error:
+                run.event("error", f"{type(error).__name__}: {str(error).strip()[:300]}")
+                raise
     except BadInput:
         if fresh and not run.data_facts.is_file():
             shutil.rmtree(run.root, ignore_errors=True)

@@ -1,0 +1,91 @@
+"""Where a run stopped, why, and what to type: `appliance doctor RUN`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from appliance.doctor.checks import Line
+from appliance.errors import ApplianceError, RunError
+from appliance.pipeline import COMPARING, STAGES, Stage
+from appliance.recipe import Recipe
+from appliance.run import RunDir, read_jsonl
+from appliance.train.checkpoint import Checkpoints, step_of
+
+SILENT = (
+    "nothing was written when it ended: killed from outside (out of memory, a machine taken back, "
+    "power)"
+)
+
+
+def examine(folder: Path) -> list[Line]:
+    """Raises RunError when `folder` is no run. Changes nothing in it."""
+    run = RunDir.open(folder)
+    try:
+        recipe = run.recipe()
+    except ApplianceError as error:
+        do = "Start anew in another --run: without its recipe nothing can go on."
+        return [Line("recipe", "fail", error.what, do)]
+    events = _events(run)
+    if isinstance(events, str):
+        return [Line("events", "fail", events, f"Start anew, or: {again(run)}")]
+    stopped = next((s for s in stages(recipe) if not s.done(run).is_file()), None)
+    lines = [
+        Line("done", "ok", ", ".join(s.name for s in stages(recipe) if s.done(run).is_file())
+             or "nothing yet"),
+    ]  # fmt: skip
+    if in_use(run):
+        where = stopped.name if stopped else "nothing"
+        return [*lines, Line("now", "ok", f"a process has it and works on {where}")]
+    if stopped is None:
+        return [*lines, Line("end", "ok", "it came to its end", f"Read {run.report}.")]
+    lines += [Line("stopped in", "warn", stopped.name), Line("why", "warn", *why(events))]
+    if stopped.name == "train":
+        lines.append(_checkpoint(run, recipe))
+    return [*lines, Line("go on", "ok", "the same command, or this one", again(run))]
+
+
+def stages(recipe: Recipe) -> list[Stage]:
+    """Those that such a run goes through."""
+    return [s for s in STAGES if not recipe.evaluate.tuned or s.name in COMPARING]
+
+
+def why(events: list[dict[str, Any]]) -> tuple[str, str]:
+    """(what its last words say, what to do)."""
+    last = next((e for e in reversed(events) if e["kind"] in ("error", "stopped", "begins")), None)
+    if last is None or last["kind"] == "begins":
+        return SILENT, "Look at `dmesg`; where memory was short, lower train.micro_batch."
+    if last["kind"] == "stopped":
+        return f"{last['text']} at {last['time']}", ""
+    return str(last["text"]), ""
+
+
+def again(run: RunDir) -> str:
+    """The command that goes on in it."""
+    return shlex.join(["appliance", "train", str(run.recipe_file), "--run", str(run.root)])
+
+
+def in_use(run: RunDir) -> bool:
+    try:
+        with run.lock():
+            return False
+    except RunError:
+        return True
+
+
+def _events(run: RunDir) -> list[dict[str, Any]] | str:
+    """The events, but for a last line that was cut; or what is wrong with them."""
+    if not run.events.is_file():
+        return []
+    try:
+        return read_jsonl(run.events)
+    except ApplianceError as error:
+        return error.what
+
+
+def _checkpoint(run: RunDir, recipe: Recipe) -> Line:
+    found = Checkpoints(run.trainer, recipe.train.checkpoints).all()
+    if not found:
+        return Line("checkpoint", "warn", "none: training begins anew")
+    return Line("checkpoint", "ok", f"after step {step_of(found[0])}")
