@@ -202,6 +202,18 @@ def space(path: Path) -> Iterator[None]:
         raise
 
 
+def need(folder: Path, size: float, what: str, do: str) -> None:
+    """Raises NoSpace where `what` takes `size` bytes in `folder` and the disk has not so many."""
+    with space(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise NoSpace(
+            f"{what} need {size / 2**30:.1f} GiB in {folder}, and {free / 2**30:.1f} GiB are free.",
+            f"Free some, and give the same command again: {do}",
+        )
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write aside, sync, rename. Raises NoSpace, RunError."""
     aside = path.with_name(f".{path.name}.part")

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from appliance.console import console
-from appliance.errors import ModelError, NoSpace
+from appliance.errors import ModelError
 from appliance.export.changes import Change, read
 from appliance.model import plain
+from appliance.run import need
 
 SKIPPED = {".gitattributes", ".cache"}
 
@@ -30,14 +31,7 @@ def merge(base: Path, adapter: Path, target: Path, strength: float) -> dict[str,
     """
     changes, facts = read(adapter)
     needed = sum(p.stat().st_size for p in base.iterdir() if p.is_file())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(target.parent).free
-    if free < needed * 1.05:
-        raise NoSpace(
-            f"The merged model needs {needed / 2**30:.1f} GiB and {target.parent} has "
-            f"{free / 2**30:.1f} GiB free.",
-            "Free some, then `appliance export` again; the adapter is kept.",
-        )
+    need(target.parent, needed * 1.05, "The merged weights", "the adapter is kept.")
     aside = target.with_name(f".{target.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()

@@ -10,7 +10,7 @@ from appliance.console import console
 from appliance.model import adapter, backend
 from appliance.model.load import Loaded, open_model, release
 from appliance.recipe import Recipe
-from appliance.run import RunDir, write_json
+from appliance.run import RunDir, need, write_json
 from appliance.train import dpo, rehearsal, sft
 from appliance.train.anchor import Rehearsal, rehearsing
 from appliance.train.checkpoint import Checkpoints, step_of
@@ -24,6 +24,7 @@ from appliance.train.watch import Measures, Watch
 # Tokens at once on a CPU. The embedded model keeps about 1.3 MB of activations for each, so this
 # is 5 GiB; more would not be faster on few cores.
 CPU_TOKENS = 4096
+BYTES = 16  # in a checkpoint of each trained weight, in fp32: it, AdamW's two moments, the best
 Facts = dict[str, Any]
 METHODS = {"sft": sft, "dpo": dpo}
 
@@ -48,6 +49,10 @@ def train(run: RunDir, recipe: Recipe) -> None:
         method.held_out(loaded, valid, recipe), Drift(run, recipe, loaded), task_loss, len(valid)
     )
     checkpoints = Checkpoints(run.trainer, recipe.train.checkpoints)
+    trained, total = adapter.trainable(loaded)
+    # A new checkpoint is whole before an old one goes; beside them stands the adapter.
+    size = trained * BYTES * (recipe.train.checkpoints + 1) + trained * 4
+    need(run.trainer, size, "The checkpoints of this training", "nothing is lost.")
     begun = checkpoints.newest()
     started = time.monotonic()
     with console.progress("train", steps) as bar, asked_to_stop(bar.say) as asked:
@@ -74,7 +79,6 @@ def train(run: RunDir, recipe: Recipe) -> None:
     done = trainer.state.global_step
     steps_here = done - (step_of(begun) if begun else 0)
     seen = facts["tokens"] * min(trainer.state.epoch, recipe.train.epochs) * steps_here / done
-    trained, total = adapter.trainable(loaded)
     write_json(
         run.train_facts,
         facts
