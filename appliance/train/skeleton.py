@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 from appliance.console import console
@@ -48,11 +49,7 @@ def train(run: RunDir, recipe: Recipe) -> None:
     measures = Measures(
         method.held_out(loaded, valid, recipe), Drift(run, recipe, loaded), task_loss, len(valid)
     )
-    checkpoints = Checkpoints(run.trainer, recipe.train.checkpoints)
-    trained, total = adapter.trainable(loaded)
-    # A new checkpoint is whole before an old one goes; beside them stands the adapter.
-    size = trained * BYTES * (recipe.train.checkpoints + 1) + trained * 4
-    need(run.trainer, size, "The checkpoints of this training", "nothing is lost.")
+    checkpoints = _checkpoints(run, recipe, loaded)
     begun = checkpoints.newest()
     started = time.monotonic()
     with console.progress("train", steps) as bar, asked_to_stop(bar.say) as asked:
@@ -74,19 +71,14 @@ def train(run: RunDir, recipe: Recipe) -> None:
         trainer.train(resume_from_checkpoint=str(begun) if begun else None)
     if not watch.over(trainer.state):
         raise asked.end()
-    seconds = time.monotonic() - started
+    outcome = _outcome(trainer.state, recipe, facts, time.monotonic() - started, begun)
+    trained, total = adapter.trainable(loaded)
     adapter.save(loaded, run.adapter)
-    done = trainer.state.global_step
-    steps_here = done - (step_of(begun) if begun else 0)
-    seen = facts["tokens"] * min(trainer.state.epoch, recipe.train.epochs) * steps_here / done
     write_json(
         run.train_facts,
         facts
+        | outcome
         | {
-            "steps": done,
-            "steps_after_a_stop": steps_here if begun else None,
-            "seconds": round(seconds, 1),
-            "tokens_per_second": round(seen / seconds, 1),
             "weights_trained": trained,
             "weights": total,
             "rehearsed": rehearsed.facts() if rehearsed else None,
@@ -100,6 +92,28 @@ def train(run: RunDir, recipe: Recipe) -> None:
     release(loaded)
     if asked():
         raise asked.end()
+
+
+def _outcome(state: Any, recipe: Recipe, facts: Facts, seconds: float, begun: Path | None) -> Facts:
+    """Steps and pace of a training that came to its end; `begun` with that checkpoint."""
+    steps = state.global_step
+    here = steps - (step_of(begun) if begun else 0)
+    seen = facts["tokens"] * min(state.epoch, recipe.train.epochs) * here / steps
+    return {
+        "steps": steps,
+        "steps_after_a_stop": here if begun else None,
+        "seconds": round(seconds, 1),
+        "tokens_per_second": round(seen / seconds, 1),
+    }
+
+
+def _checkpoints(run: RunDir, recipe: Recipe, loaded: Loaded) -> Checkpoints:
+    """Where they are. Raises NoSpace where there is no room for them."""
+    trained, _ = adapter.trainable(loaded)
+    # A new one is whole before an old one goes; beside them stands the adapter.
+    size = trained * BYTES * (recipe.train.checkpoints + 1) + trained * 4
+    need(run.trainer, size, "The checkpoints of this training", "nothing is lost.")
+    return Checkpoints(run.trainer, recipe.train.checkpoints)
 
 
 def _open(recipe: Recipe) -> tuple[Loaded, bool]:
