@@ -21,8 +21,10 @@ from typing import Any
 
 import yaml
 
-from appliance.errors import NoSpace, RunError
+from appliance.errors import ApplianceError, NoSpace, RunError
 from appliance.recipe import Recipe, build
+
+FULL = 2**20  # bytes free, under which a disk is full
 
 
 class RunDir:
@@ -187,11 +189,11 @@ def space(path: Path) -> Iterator[None]:
     """What the disk says of `path` as an error of ours. Raises NoSpace, RunError."""
     try:
         yield
+    except ApplianceError:
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpace(
-                f"No space left for {path}.", "Free some, and give the same command again."
-            ) from error
+            raise _no_space(path) from error
         if isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)) or (
             error.errno == errno.EROFS
         ):
@@ -200,13 +202,28 @@ def space(path: Path) -> Iterator[None]:
                 "Name a --run folder that belongs to you.",
             ) from error
         raise
+    except Exception as error:
+        # torch and safetensors have errors of their own for a full disk.
+        if _free(path) < FULL:
+            raise _no_space(path) from error
+        raise
+
+
+def _no_space(path: Path) -> NoSpace:
+    return NoSpace(f"No space left for {path}.", "Free some, and give the same command again.")
+
+
+def _free(path: Path) -> int:
+    """Bytes on the disk of the nearest folder above `path` that is there."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
+    return shutil.disk_usage(there).free
 
 
 def need(folder: Path, size: float, what: str, do: str) -> None:
     """Raises NoSpace where `what` takes `size` bytes in `folder` and the disk has not so many."""
     with space(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
+    free = _free(folder)
     if free < size:
         raise NoSpace(
             f"{what} need {size / 2**30:.1f} GiB in {folder}, and {free / 2**30:.1f} GiB are free.",

@@ -17,7 +17,7 @@ from appliance.console import console
 from appliance.errors import ModelError
 from appliance.export.changes import Change, read
 from appliance.model import plain
-from appliance.run import need
+from appliance.run import need, space
 
 SKIPPED = {".gitattributes", ".cache"}
 
@@ -36,7 +36,8 @@ def merge(base: Path, adapter: Path, target: Path, strength: float) -> dict[str,
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     try:
-        _merge_all(base, aside, changes, strength)
+        with space(aside):
+            _merge_all(base, aside, changes, strength)
         shutil.rmtree(target, ignore_errors=True)
         aside.rename(target)
     finally:

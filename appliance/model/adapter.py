@@ -14,6 +14,7 @@ from typing import Any
 from appliance.errors import ModelError, RunError
 from appliance.model import backend, dora, full
 from appliance.model.load import Loaded, base_of
+from appliance.run import space, sync
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -121,13 +122,19 @@ def save(loaded: Loaded, folder: Path) -> None:
 
     aside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
-    if loaded.base is not None:
-        full.save(loaded, aside)
-    else:
-        loaded.model.save_pretrained(aside, safe_serialization=True)
-        (aside / "README.md").unlink(missing_ok=True)  # PEFT's empty template of a card
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    try:
+        with space(aside):
+            if loaded.base is not None:
+                full.save(loaded, aside)
+            else:
+                loaded.model.save_pretrained(aside, safe_serialization=True)
+                (aside / "README.md").unlink(missing_ok=True)  # PEFT's empty template of a card
+            for path in aside.iterdir():
+                sync(path)
+            shutil.rmtree(folder, ignore_errors=True)
+            aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

@@ -25,10 +25,11 @@ class AdapterSection(Section):
         "hyperparameter guide: 16-64).",
     )
     alpha: int = Field(
-        32,
+        64,
         ge=1,
-        description="Scale: alpha / r multiplies the adapter (Unsloth's guide: alpha = r or 2r; 2r "
-        "where the KL anchor slows the learning, docs/forgetting.md).",
+        description="Scale: alpha / r multiplies the adapter (Unsloth's guide: alpha = r or 2r; "
+        "4r beside the KL anchor, where both the task and the anchor are learned better, "
+        "docs/forgetting.md).",
     )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="0 as Unsloth documents: its kernels are fastest there."
@@ -124,10 +125,10 @@ class RehearsalSection(Section):
 
 class AnchorSection(Section):
     kl: float = Field(
-        1.0,
+        2.0,
         ge=0,
-        description="Weight of the KL to the base (adapter off) on the rehearsed answers, in nats "
-        "per token.",
+        description="Weight of the KL to the base (adapter off) on the rehearsed answers: at their "
+        "first token, and the mean over the others, in nats.",
     )
 
 

@@ -80,8 +80,9 @@ def hint(recipe: Recipe, losses: Sequence[float]) -> str:
     elif epochs < 3:
         do = f"more passes (`--set train.epochs={min(3, math.floor(epochs) + 1)}`)"
     elif recipe.adapter.kind != "none" and r < 64:
-        r = min(64, 2 * r)
-        do = f"a higher rank (`--set adapter.r={r} --set adapter.alpha={r}`), or more rows"
+        more = min(64, 2 * r)
+        alpha = round(recipe.adapter.alpha * more / r)  # the same scale
+        do = f"a higher rank (`--set adapter.r={more} --set adapter.alpha={alpha}`), or more rows"
     else:
         do = "more rows"
     return (

@@ -40,10 +40,10 @@ class Checkpoints:
         Raises NoSpace; those that were there before stay. Older ones go only after it.
         """
         aside, name = self.folder / ".part", f"checkpoint-{step}"
-        with space(aside):
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-            try:
+        try:
+            with space(aside):
+                shutil.rmtree(aside, ignore_errors=True)
+                aside.mkdir(parents=True)
                 yield aside
                 made = aside / name
                 hashes = {p.name: sha256(p) for p in sorted(made.iterdir())}
@@ -54,8 +54,8 @@ class Checkpoints:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
                 made.rename(self.folder / name)
                 sync(self.folder)
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
         for old in self.all()[self.keep :]:
             shutil.rmtree(old, ignore_errors=True)
 

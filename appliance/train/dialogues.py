@@ -2,7 +2,7 @@
 
 Left alone, a small model writes the same few kinds of question, so the user's turn is begun for
 it (`train/openers.py`). Answers are cut short: whether a prompt is answered as the task is decided
-at the first tokens, and for the same time four times as many prompts are covered.
+at the first tokens, and for the same time more prompts are covered.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from appliance.train.openers import OPEN, SMALL, TALK, WRONG, openings
 
 _WORDS = re.compile(r"\w+")
 _SENTENCE = re.compile(r"(?s)^.*[.?!:](?=\s|$)")
-PROMPT_TOKENS, ANSWER_TOKENS = 32, 8
+PROMPT_TOKENS, ANSWER_TOKENS = 32, 24
 NEAR, CAREFUL = 3, 6  # of so many dialogues one begins as a row of the task does; is WRONG
-VERSION = 5  # of how dialogues are written: raised when it changes, so that no old cache is used
+VERSION = 6  # of how dialogues are written: raised when it changes, so that no old cache is used
 
 
 @dataclass(frozen=True)

@@ -64,3 +64,26 @@ def test_killed_at_random_moments_it_ends_as_if_nothing_had_been(prepared, unbro
     for same in ("steps", "last_loss", "held_out_loss", "best_step", "rehearsed"):
         assert facts[0][same] == facts[1][same], same
     assert not (run / "train" / "trainer").exists()
+
+
+def test_a_disk_that_fills_in_mid_write_loses_nothing(prepared, tmp_path):
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("NOT tested: no disk of its own can be mounted here")
+    done = subprocess.run(
+        ["unshare", "-m", sys.executable, str(ROOT / "tests" / "full_disk.py"), str(prepared),
+         str(tmp_path)],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    for when in ("checkpoint", "export"):
+        assert found[when]["code"] == 1, found[when]
+        assert "No space left" in found[when]["said"]
+        assert "Traceback" not in found[when]["said"]
+        assert not found[when]["part"]
+    assert found["checkpoint"]["checkpoints"], found["checkpoint"]
+    assert found["export"]["adapter"]
+    assert not found["export"]["merged"]
+    assert "train: done before" not in found["export"]["said"]  # it went on from its checkpoint
+    assert found["last"]["code"] == 0, found["last"]
+    assert found["last"]["merged"]

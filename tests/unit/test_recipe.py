@@ -25,7 +25,7 @@ def test_shipped_recipes_are_short_and_hold_only_known_keys():
 
 def test_the_documented_defaults():
     sft, dpo = load("sft"), load("dpo")
-    assert (sft.adapter.r, sft.adapter.alpha, sft.adapter.dropout) == (16, 32, 0.0)
+    assert (sft.adapter.r, sft.adapter.alpha, sft.adapter.dropout) == (16, 64, 0.0)
     assert len(sft.adapter.target_modules) == 7
     assert (sft.train.learning_rate, sft.train.weight_decay) == (2e-4, 0.01)
     assert (sft.train.batch_size, sft.train.schedule, sft.train.epochs) == (16, "linear", 3)
