@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from appliance.recipe import Recipe
 from appliance.run import RunDir, need, write_json
 from appliance.train import dpo, rehearsal, sft
 from appliance.train.anchor import Rehearsal, rehearsing
+from appliance.train.batch import batches, micro_batch, smaller
 from appliance.train.checkpoint import Checkpoints, step_of
 from appliance.train.ewc import Ewc
 from appliance.train.measures import Drift, TaskLoss, heard_by, sample
@@ -22,9 +24,6 @@ from appliance.train.stopping import asked_to_stop
 from appliance.train.tracking import report_to
 from appliance.train.watch import Measures, Watch
 
-# Tokens at once on a CPU. The embedded model keeps about 1.3 MB of activations for each, so this
-# is 5 GiB; more would not be faster on few cores.
-CPU_TOKENS = 4096
 BYTES = 16  # in a checkpoint of each trained weight, in fp32: it, AdamW's two moments, the best
 Facts = dict[str, Any]
 METHODS = {"sft": sft, "dpo": dpo}
@@ -40,7 +39,6 @@ def train(run: RunDir, recipe: Recipe) -> None:
     method = METHODS[recipe.method]
     items, valid, facts = method.rows(run, loaded)
     _say_rows(facts)
-    arguments = training_arguments(recipe, run, checkpointing, items)
     rehearsed = rehearsal_term(run, recipe, loaded, facts)
     consolidation = ewc_term(run, recipe, loaded)
     steps = recipe.steps(len(items))
@@ -50,28 +48,37 @@ def train(run: RunDir, recipe: Recipe) -> None:
         method.held_out(loaded, valid, recipe), Drift(run, recipe, loaded), task_loss, len(valid)
     )
     checkpoints = _checkpoints(run, recipe, loaded)
-    begun = checkpoints.newest()
+    first = begun = checkpoints.newest()
+    micro = micro_batch(recipe, max(item["length"] for item in items))
+    arguments = training_arguments(recipe, run, checkpointing, len(items))
     started = time.monotonic()
     with console.progress("train", steps) as bar, asked_to_stop(bar.say) as asked:
-        watch = Watch(run, recipe, measures, bar)
-
-        def trained_by(kind: type) -> type:
-            kind = rehearsing(heard_by(kind, task_loss), rehearsed)
-            return resumable(kind, checkpoints, watch.save, recipe.train.seed)
-
-        trainer = method.trainer(loaded, items, recipe, arguments, trained_by)
-        adapter.keep_precise(loaded)
-        callbacks = [watch, consolidation, When(recipe.train.checkpoint_minutes, asked)]
-        for callback in filter(None, callbacks):
-            trainer.add_callback(callback)
-        if begun:
-            watch.load(begun)
+        while True:
+            watch = Watch(run, recipe, measures, bar)
+            trainer = method.trainer(
+                loaded, items, recipe, arguments | batches(recipe, micro),
+                partial(_kind, task_loss, rehearsed, checkpoints, watch, recipe.train.seed),
+            )  # fmt: skip
+            adapter.keep_precise(loaded)
+            callbacks = [watch, consolidation, When(recipe.train.checkpoint_minutes, asked)]
+            for callback in filter(None, callbacks):
+                trainer.add_callback(callback)
+            if begun:
+                watch.load(begun)
             if rehearsed:
-                rehearsed.go_on(step_of(begun))
-        trainer.train(resume_from_checkpoint=str(begun) if begun else None)
+                rehearsed.go_on(step_of(begun) if begun else 0)
+            try:
+                trainer.train(resume_from_checkpoint=str(begun) if begun else None)
+                break
+            except backend.torch().OutOfMemoryError as error:
+                micro = smaller(recipe, micro, error)
+                bar.say(f"  out of memory: from here on {micro} rows at once")
+                run.event("memory", "out of memory", step=trainer.state.global_step, micro=micro)
+            # Out of the handler, which holds what the step had taken.
+            begun = after_last_step(trainer, checkpoints)
     if not watch.over(trainer.state):
         raise asked.end()
-    outcome = _outcome(trainer.state, recipe, facts, time.monotonic() - started, begun)
+    outcome = _outcome(trainer.state, recipe, facts, time.monotonic() - started, first)
     trained, total = adapter.trainable(loaded)
     adapter.save(loaded, run.adapter)
     write_json(
@@ -95,7 +102,7 @@ def train(run: RunDir, recipe: Recipe) -> None:
 
 
 def _outcome(state: Any, recipe: Recipe, facts: Facts, seconds: float, begun: Path | None) -> Facts:
-    """Steps and pace of a training that came to its end; `begun` with that checkpoint."""
+    """Steps and pace of a training that came to its end; `begun`: the checkpoint it began with."""
     steps = state.global_step
     here = steps - (step_of(begun) if begun else 0)
     seen = facts["tokens"] * min(state.epoch, recipe.train.epochs) * here / steps
@@ -192,35 +199,47 @@ def _say_rows(facts: dict[str, Any]) -> None:
         )
 
 
-def micro_batch(recipe: Recipe, longest: int) -> tuple[int, int]:
-    """(rows at once, accumulation): their product is the recipe's effective batch.
+def _kind(
+    task_loss: TaskLoss,
+    rehearsed: Rehearsal | None,
+    checkpoints: Checkpoints,
+    watch: Watch,
+    seed: int,
+    trainer_class: type,
+) -> type:
+    """TRL's trainer, with all that is ours laid over it."""
+    kind = rehearsing(heard_by(trainer_class, task_loss), rehearsed)
+    return resumable(kind, checkpoints, watch.save, seed)
 
-    `longest`: tokens of the longest row (a pair counts both sides). On a CPU as many rows as keep
-    CPU_TOKENS even when all are that long; on a GPU 4.
-    """
-    whole = recipe.train.batch_size
-    wanted = recipe.train.micro_batch or (4 if backend.on_gpu() else CPU_TOKENS // longest)
-    micro = max(m for m in range(1, max(1, min(wanted, whole)) + 1) if whole % m == 0)
-    return micro, whole // micro
+
+def after_last_step(trainer: Any, checkpoints: Checkpoints) -> Path | None:
+    """A checkpoint of the last step that was whole; None before the first."""
+    trainer.model.zero_grad(set_to_none=True)
+    if backend.on_gpu():
+        backend.torch().cuda.empty_cache()
+    if not trainer.state.global_step:
+        return None
+    trainer._save_checkpoint(trainer.model, None)
+    return checkpoints.newest()
 
 
 def training_arguments(
-    recipe: Recipe, run: RunDir, checkpointing: bool, items: list[dict[str, Any]]
+    recipe: Recipe, run: RunDir, checkpointing: bool, rows: int
 ) -> dict[str, Any]:
-    """Where the recipe's `train` section takes effect: the arguments SFT and DPO share."""
-    micro, accumulation = micro_batch(recipe, max(item["length"] for item in items))
+    """Where the recipe's `train` section takes effect: the arguments SFT and DPO share.
+
+    All but the rows at once: `batches`.
+    """
     gpu = backend.on_gpu()
     section = recipe.train
     bf16 = bool(backend.unsloth().is_bfloat16_supported())
     return {
         "output_dir": str(run.trainer),
-        "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": accumulation,
         "num_train_epochs": section.epochs,
         "max_steps": section.max_steps or -1,
         "learning_rate": section.learning_rate,
         "lr_scheduler_type": section.schedule,
-        "warmup_steps": round(recipe.steps(len(items)) * section.warmup_share),
+        "warmup_steps": round(recipe.steps(rows) * section.warmup_share),
         "weight_decay": section.weight_decay,
         "max_grad_norm": section.max_grad_norm,
         "optim": "adamw_8bit" if gpu else "adamw_torch_fused",

@@ -59,6 +59,7 @@ class Watch(TrainerCallback):
             self.recipe, state.max_steps, self.measures.held_out_rows > 0
         )
         self.pace = Pace(state.max_steps)
+        self.measures.task_loss.take()  # what a step that did not come to its end had added
         self.started = time.monotonic()
         begun = state.global_step
         self._replay(begun, args.fp16)

@@ -148,11 +148,14 @@ def test_the_micro_batch_holds_few_enough_tokens_and_the_effective_batch_stays(
 ):
     from appliance.model import backend
     from appliance.recipe import load
-    from appliance.train.skeleton import micro_batch
+    from appliance.train.batch import batches, micro_batch
 
     monkeypatch.setattr(backend, "on_gpu", lambda: False)
     recipe = load("sft", [f"train.micro_batch={set_by_hand or 'null'}"])
-    assert micro_batch(recipe, longest) == expected
+    micro = micro_batch(recipe, longest)
+    found = batches(recipe, micro)
+    assert tuple(found.values()) == expected
+    assert list(found) == ["per_device_train_batch_size", "gradient_accumulation_steps"]
 
 
 def test_a_base_without_a_template_is_asked_in_a_plain_one(tmp_path, loaded):

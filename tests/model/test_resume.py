@@ -44,9 +44,13 @@ def unbroken(prepared) -> Path:
     return run
 
 
-def losses(run: Path) -> list[tuple[int, float]]:
+def records(run: Path) -> list[dict]:
     lines = (run / "train" / "metrics.jsonl").read_text().splitlines()
-    return [(r["step"], r["loss"]) for r in map(json.loads, lines) if "loss" in r]
+    return [r for r in map(json.loads, lines) if "loss" in r]
+
+
+def losses(run: Path) -> list[tuple[int, float]]:
+    return [(r["step"], r["loss"]) for r in records(run)]
 
 
 def test_killed_at_random_moments_it_ends_as_if_nothing_had_been(prepared, unbroken, request):
@@ -87,3 +91,64 @@ def test_a_disk_that_fills_in_mid_write_loses_nothing(prepared, tmp_path):
     assert "train: done before" not in found["export"]["said"]  # it went on from its checkpoint
     assert found["last"]["code"] == 0, found["last"]
     assert found["last"]["merged"]
+
+
+def train_here(prepared: Path, name: str, *overrides: str) -> Path:
+    """In this process, from what is prepared."""
+    from appliance.recipe import load
+    from appliance.run import RunDir, read_json
+    from appliance.train.skeleton import train
+
+    run = RunDir(prepared.with_name(name))
+    shutil.copytree(prepared, run.root)
+    off_task = RunDir(prepared).recipe().evaluate.off_task
+    recipe = load("sft", [*RECIPE, f"evaluate.off_task={off_task}", *overrides])
+    run.create(recipe, force=True)
+    train(run, recipe)
+    assert read_json(run.train_facts)["steps"] == STEPS
+    return run.root
+
+
+def test_out_of_memory_halves_the_rows_at_once_and_goes_on_from_the_last_step(
+    prepared, monkeypatch
+):
+    import torch
+
+    from appliance.train import anchor
+
+    whole, calls = anchor.Rehearsal.term, []
+
+    def full_at_the_seventh(self, model, accumulation):
+        calls.append(accumulation)
+        if len(calls) == 7:
+            raise torch.OutOfMemoryError("made for this test")
+        return whole(self, model, accumulation)
+
+    small = train_here(prepared, "small", "train.micro_batch=2")
+    monkeypatch.setattr(anchor.Rehearsal, "term", full_at_the_seventh)
+    halved = train_here(prepared, "halved", "train.micro_batch=4")
+    assert calls == [1] * 7 + [2] * 2 * (STEPS - 6)  # step 7 again, in halves
+    events = [json.loads(line) for line in (halved / "events.jsonl").open()]
+    memory = [e for e in events if e["kind"] == "memory"]
+    assert [(e["step"], e["micro"]) for e in memory] == [(6, 2)]
+    assert [step for step, _ in losses(halved)] == list(range(1, STEPS + 1))
+    # bf16 sums in another order; the task's own loss of the step is not that of both tries.
+    for mine, other in zip(records(halved), records(small), strict=True):
+        for loss in ("loss", "task_loss"):
+            if loss in other:
+                assert mine[loss] == pytest.approx(other[loss], rel=0.03)
+
+
+def test_where_one_row_is_too_much_it_says_what_to_do(prepared, monkeypatch):
+    import torch
+
+    from appliance.errors import TrainingFailed
+    from appliance.train import anchor
+
+    def full(self, model, accumulation):
+        raise torch.OutOfMemoryError("made for this test")
+
+    monkeypatch.setattr(anchor.Rehearsal, "term", full)
+    with pytest.raises(TrainingFailed, match="does not hold one row") as caught:
+        train_here(prepared, "one", "train.micro_batch=2")
+    assert "model.max_length" in caught.value.do
