@@ -63,7 +63,7 @@ class PolicySection(Section):
         "for a no.",
     )
     action: Literal["warn", "refuse"] = Field(
-        "warn",
+        "refuse",
         description="What a verdict of no does: only say it, or refuse the export (exit 3).",
     )
     dial: Literal["auto", "always", "never"] = Field(
