@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from appliance import __version__
+from appliance.disk import read_json, sha256, write_json
 from appliance.recipe import Recipe
-from appliance.run import RunDir, now, read_json, sha256, write_json
+from appliance.run import RunDir, now
 
 
 def write(run: RunDir, recipe: Recipe) -> None:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.console import console, span
+from appliance.disk import read_json, read_jsonl, write_json
 from appliance.errors import DataError, GateRefused, RunError
 from appliance.recipe import Recipe
-from appliance.run import RunDir, read_json, read_jsonl, write_json
+from appliance.run import RunDir
 
 NONE = "none"  # data.train of a run that only evaluates
 

@@ -1,19 +1,14 @@
-"""RunDir: the only place that knows the file names of a run, and how they are written.
+"""RunDir: the only place that knows the file names of a run.
 
-A file is written aside and renamed, so it is whole or not there. A stage is done when its last
-file is there; that is how the same command goes on where a stopped run was.
+A file is written aside and renamed (`disk.py`), so it is whole or not there. A stage is done when
+its last file is there; that is how the same command goes on where a stopped run was.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import hashlib
-import json
-import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +16,9 @@ from typing import Any
 
 import yaml
 
-from appliance.errors import ApplianceError, NoSpace, RunError
+from appliance.disk import append_jsonl, copy, space, write_text
+from appliance.errors import RunError
 from appliance.recipe import Recipe, build
-
-FULL = 2**20  # bytes free, under which a disk is full
 
 
 class RunDir:
@@ -87,6 +81,8 @@ class RunDir:
                     f"{self.root} was made with another recipe ({'; '.join(changed[:3])}).",
                     "Name another --run, or --force to go on in it all the same.",
                 )
+            if not changed:
+                return
         elif self.root.is_dir() and any(
             entry.name not in ("lock", "logs") for entry in self.root.iterdir()
         ):
@@ -173,159 +169,3 @@ def fresh_name(recipe: str) -> Path:
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def sync(path: Path) -> None:
-    """Until a file, or what a folder holds by name, is on the disk itself."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def space(path: Path) -> Iterator[None]:
-    """What the disk says of `path` as an error of ours. Raises NoSpace, RunError."""
-    try:
-        yield
-    except ApplianceError:
-        raise
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _no_space(path) from error
-        if isinstance(error, (PermissionError, NotADirectoryError, FileExistsError)) or (
-            error.errno == errno.EROFS
-        ):
-            raise RunError(
-                f"{path} cannot be written ({error.strerror}).",
-                "Name a --run folder that belongs to you.",
-            ) from error
-        raise
-    except Exception as error:
-        # torch and safetensors have errors of their own for a full disk.
-        if _free(path) < FULL:
-            raise _no_space(path) from error
-        raise
-
-
-def _no_space(path: Path) -> NoSpace:
-    return NoSpace(f"No space left for {path}.", "Free some, and give the same command again.")
-
-
-def _free(path: Path) -> int:
-    """Bytes on the disk of the nearest folder above `path` that is there."""
-    there = next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
-    return shutil.disk_usage(there).free
-
-
-def need(folder: Path, size: float, what: str, do: str) -> None:
-    """Raises NoSpace where `what` takes `size` bytes in `folder` and the disk has not so many."""
-    with space(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    free = _free(folder)
-    if free < size:
-        raise NoSpace(
-            f"{what} need {size / 2**30:.1f} GiB in {folder}, and {free / 2**30:.1f} GiB are free.",
-            f"Free some, and give the same command again: {do}",
-        )
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write aside, sync, rename. Raises NoSpace, RunError."""
-    aside = path.with_name(f".{path.name}.part")
-    with space(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with aside.open("wb") as handle:
-                handle.write(data)
-                handle.flush()
-                os.fsync(handle.fileno())
-            aside.replace(path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-
-
-def copy(source: Path, target: Path) -> None:
-    """A file as it is, written aside and renamed. Raises NoSpace, RunError."""
-    aside = target.with_name(f".{target.name}.part")
-    with space(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            shutil.copyfile(source, aside)
-            with aside.open("rb") as handle:
-                os.fsync(handle.fileno())
-            aside.replace(target)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def writer(path: Path) -> Iterator[Callable[[str], object]]:
-    """Write text piece by piece; the file is there when the block ends well, and else never."""
-    aside = path.with_name(f".{path.name}.part")
-    with space(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with aside.open("w", encoding="utf-8") as handle:
-                yield handle.write
-                handle.flush()
-                os.fsync(handle.fileno())
-            aside.replace(path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-
-
-def write_text(path: Path, text: str) -> None:
-    write_bytes(path, text.encode())
-
-
-def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Raises RunError when the file is missing or cut."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{path} is missing or damaged.", "Run the stage that writes it again (`train --run`)."
-        ) from error
-
-
-def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def append_jsonl(path: Path, row: dict[str, Any]) -> None:
-    with space(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Raises RunError naming the line when the file is missing or cut."""
-    rows: list[dict[str, Any]] = []
-    try:
-        with path.open(encoding="utf-8") as handle:
-            for line in handle:
-                rows.append(json.loads(line))
-        return rows
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{path} is missing or damaged (line {len(rows) + 1}).",
-            "Run the stage that writes it again.",
-        ) from error
-
-
-def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

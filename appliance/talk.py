@@ -6,11 +6,12 @@ from contextlib import ExitStack
 from typing import Any
 
 from appliance.console import console
+from appliance.disk import read_json
 from appliance.errors import RunError
 from appliance.model import adapter
 from appliance.model.chat import generate
 from appliance.model.load import open_model
-from appliance.run import RunDir, read_json
+from appliance.run import RunDir
 from appliance.sections.source import ModelSection
 
 

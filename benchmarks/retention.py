@@ -128,8 +128,8 @@ def main() -> int:
     sys.path.insert(0, str(ROOT))
     from appliance.ablate.table import text
     from appliance.console import console
+    from appliance.disk import write_json
     from appliance.errors import ApplianceError
-    from appliance.run import write_json
 
     absent = 0
     for name in asked.tasks or TASKS:

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from appliance.ablate.arms import Arm
+from appliance.disk import read_json, write_json
 from appliance.errors import RunError
 from appliance.recipe import Recipe, build, load
-from appliance.run import RunDir, differences, hold, read_json, write_json
+from appliance.run import RunDir, differences, hold
 
 VERSION = 1  # of the plan's form
 

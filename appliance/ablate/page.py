@@ -9,8 +9,8 @@ from typing import Any
 from appliance.ablate.folder import Folder
 from appliance.ablate.plot import svg
 from appliance.ablate.table import notes, tables
+from appliance.disk import write_text
 from appliance.report.page import environment
-from appliance.run import write_text
 
 
 def write(folder: Folder, results: Mapping[str, Any]) -> None:

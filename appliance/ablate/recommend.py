@@ -11,8 +11,8 @@ import yaml
 
 from appliance.ablate.folder import Folder, Plan
 from appliance.ablate.results import PLAIN
+from appliance.disk import write_text
 from appliance.recipe import Recipe
-from appliance.run import write_text
 
 KEEP = 0.95  # share of the reference's gain that a remedy must keep
 

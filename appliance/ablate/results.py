@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.ablate.folder import Folder, Plan
-from appliance.run import RunDir, now, read_json, read_jsonl
+from appliance.disk import read_json, read_log
+from appliance.run import RunDir, now
 from appliance.statistics import nested, share
 
 VERSION = 2  # of the results' form
@@ -55,7 +56,7 @@ def failure(run: RunDir) -> str | None:
     """The sentence of the error that ended it; None where it ended well or was only stopped."""
     if finished(run) or not run.events.is_file():
         return None
-    last = read_jsonl(run.events)[-1]
+    last = read_log(run.events)[-1]
     return str(last["text"]) if last["kind"] == "error" else None
 
 
@@ -109,7 +110,7 @@ def stage_seconds(run: RunDir, own: bool = False) -> dict[str, float]:
 
     `own`: without those whose files came from another run.
     """
-    events = read_jsonl(run.events) if run.events.is_file() else []
+    events = read_log(run.events)
     return {
         e["text"]: e["seconds"]
         for e in events

@@ -19,9 +19,10 @@ from appliance import manifest, pipeline
 from appliance.ablate import page, recommend, results
 from appliance.ablate.folder import Folder, Plan
 from appliance.console import console, span
+from appliance.disk import write_json
 from appliance.errors import ApplianceError, NoSpace
 from appliance.recipe import Recipe
-from appliance.run import RunDir, differences, write_json
+from appliance.run import RunDir, differences
 
 LAST = "gate"  # the stage after which an arm is measured; none is exported
 # What decides the rows, and what the base is measured by.

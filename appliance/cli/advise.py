@@ -47,7 +47,8 @@ def advise(
 
     Writes nothing without --run. Of a run that is trained, its tuned model is compared too.
     """
-    from appliance.run import RunDir, write_json
+    from appliance.disk import write_json
+    from appliance.run import RunDir
 
     run = RunDir(folder) if folder else None
     if run and run.recipe_file.is_file():
@@ -107,10 +108,10 @@ def _work(
     shots: int,
     target: float | None,
 ) -> dict[str, Any]:
+    from appliance.disk import read_json
     from appliance.evaluate.advise import beside, cost, measure
     from appliance.evaluate.recommend import recommend
     from appliance.model.load import open_model
-    from appliance.run import read_json
 
     scores, answers = measure(open_model(recipe.model), train, test, recipe, rows=rows, shots=shots)
     if run and run.scores_after.is_file():

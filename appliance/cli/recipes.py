@@ -51,8 +51,8 @@ def recipes_show(
 @click.argument("target", type=click.Path(path_type=Path), default=None, required=False)
 def recipes_copy(name: str, target: Path | None) -> None:
     """Copy a shipped recipe to TARGET (here, under its name, by default)."""
+    from appliance.disk import write_text
     from appliance.recipe import find
-    from appliance.run import write_text
 
     source = find(name)
     path = target or Path(source.name)

@@ -84,9 +84,10 @@ def evaluate(
 
     With --base it is judged against that, as a run's adapter is (exit 3: the gate says no).
     """
+    from appliance.disk import read_json
     from appliance.pipeline import COMPARING
     from appliance.report.summary import score_lines
-    from appliance.run import RunDir, fresh_name, read_json
+    from appliance.run import RunDir, fresh_name
 
     if RunDir(target).recipe_file.is_file():
         if overrides or model or data or base:

@@ -78,7 +78,7 @@ class Source:
 
     def facts(self) -> dict[str, Any]:
         # Here because it brings pydantic, and this module must stay quick to import.
-        from appliance.run import sha256
+        from appliance.disk import sha256
 
         return {
             "source": self.name,

@@ -92,7 +92,7 @@ def _messages(value: Any) -> tuple[Message, ...]:
 def write_jsonl(path: str | Path, rows: Sequence[Example]) -> None:
     """Write rows whole or not at all. Raises NoSpace, RunError."""
     # Here because it brings pydantic, and this module must stay quick to import.
-    from appliance.run import write_jsonl as write
+    from appliance.disk import write_jsonl as write
 
     write(Path(path), [row.to_json() for row in rows])
 

@@ -6,11 +6,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from appliance.disk import read_log
 from appliance.doctor.checks import Line
 from appliance.errors import ApplianceError, RunError
 from appliance.pipeline import COMPARING, STAGES, Stage
 from appliance.recipe import Recipe
-from appliance.run import RunDir, read_jsonl
+from appliance.run import RunDir
 from appliance.train.checkpoint import Checkpoints, step_of
 
 SILENT = (
@@ -75,11 +76,9 @@ def in_use(run: RunDir) -> bool:
 
 
 def _events(run: RunDir) -> list[dict[str, Any]] | str:
-    """The events, but for a last line that was cut; or what is wrong with them."""
-    if not run.events.is_file():
-        return []
+    """The events, or what is wrong with them."""
     try:
-        return read_jsonl(run.events)
+        return read_log(run.events)
     except ApplianceError as error:
         return error.what
 

@@ -12,13 +12,13 @@ import json
 from collections.abc import Sequence
 
 from appliance.console import console
+from appliance.disk import read_json, write_json
 from appliance.errors import NoSpace, RunError
 from appliance.evaluate.axes import Said, said_to
 from appliance.evaluate.suite import Suite
 from appliance.home import home
 from appliance.model import backend
 from appliance.model.load import Loaded
-from appliance.run import read_json, write_json
 from appliance.sections.source import ModelSection
 
 VERSION = 1  # of how items are asked

@@ -14,13 +14,14 @@ from dataclasses import replace
 from typing import Any
 
 from appliance.console import console
+from appliance.disk import read_json, write_json, write_jsonl
 from appliance.evaluate.measure import Scores, look
 from appliance.evaluate.suite import AXES, Suite, chosen
 from appliance.gate import Verdict, decide
 from appliance.model import adapter
 from appliance.model.load import Loaded, open_model, release
 from appliance.recipe import Recipe
-from appliance.run import RunDir, read_json, write_json, write_jsonl
+from appliance.run import RunDir
 
 STRENGTHS = (0.85, 0.7, 0.55, 0.4, 0.25)
 Point = dict[str, Any]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from appliance.data.canaries import SOURCE
 from appliance.data.rows import read_pairs, read_rows
+from appliance.disk import read_json, read_jsonl, write_json, write_jsonl
 from appliance.evaluate import axes, memorization, probes, real_world
 from appliance.evaluate.advise import beside, measure_alternatives
 from appliance.evaluate.base import said_by_base
@@ -19,7 +20,7 @@ from appliance.model import adapter
 from appliance.model.load import Loaded, open_model, release
 from appliance.model.tuned import open_tuned
 from appliance.recipe import Recipe
-from appliance.run import RunDir, read_json, read_jsonl, write_json, write_jsonl
+from appliance.run import RunDir
 
 VERSION = 2  # of the scores' form
 When = Literal["before", "after"]

@@ -20,12 +20,13 @@ from appliance.console import console
 from appliance.data.canaries import SOURCE, Canary
 from appliance.data.rows import Row, read_pairs, read_rows
 from appliance.data.split import labels
+from appliance.disk import read_json
 from appliance.evaluate.exposure import exposed
 from appliance.model.chat import complete, encode, ends_of_turn
 from appliance.model.likelihood import likelihoods
 from appliance.model.load import Loaded
 from appliance.recipe import Recipe
-from appliance.run import RunDir, read_json
+from appliance.run import RunDir
 
 SAMPLE = 32  # rows of each side
 LOOKED_AT = 20 * SAMPLE  # rows of a side that are looked at for long enough answers
@@ -46,7 +47,7 @@ def of_run(run: RunDir, recipe: Recipe, loaded: Loaded) -> tuple[Scores, Items]:
             return [row for row in read_rows(path) if row.source != SOURCE]
         return [Row(p.prompt + p.chosen, p.source, p.line) for p in read_pairs(path)]
 
-    given = read_json(run.canaries) if recipe.evaluate.canaries else []
+    given = read_json(run.canaries, list) if recipe.evaluate.canaries else []
     return memorization(
         loaded,
         rows(run.train_rows),

@@ -18,11 +18,12 @@ from appliance.data.forms import ColumnNames, SetAside, convert, recognize
 from appliance.data.read import locate, read_located
 from appliance.data.rows import Example, Pair, Row
 from appliance.data.split import sample
+from appliance.disk import read_json, read_jsonl
 from appliance.errors import DataError
 from appliance.evaluate import probes
 from appliance.model.load import Loaded
 from appliance.recipe import Recipe
-from appliance.run import RunDir, read_json, read_jsonl
+from appliance.run import RunDir
 
 LEAST = 8  # rows scored both times, under which a disagreement is not told from chance
 Scores = dict[str, Any]

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from appliance.console import console
+from appliance.disk import need, space
 from appliance.errors import ModelError
 from appliance.export.changes import Change, read
 from appliance.model import plain
-from appliance.run import need, space
 
 SKIPPED = {".gitattributes", ".cache"}
 

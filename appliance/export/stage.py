@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from appliance.console import console
+from appliance.disk import read_json, sha256, write_json
 from appliance.errors import GateRefused, RunError
 from appliance.export.merge import merge
 from appliance.gate import remedies
 from appliance.model.adapter import weights_file
 from appliance.model.load import resolve
 from appliance.recipe import Recipe
-from appliance.run import RunDir, now, read_json, sha256, write_json
+from appliance.run import RunDir, now
 
 
 def export(

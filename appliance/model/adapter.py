@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from appliance.disk import space, sync
 from appliance.errors import ModelError, RunError
 from appliance.model import backend, dora, full
 from appliance.model.load import Loaded, base_of
-from appliance.run import space, sync
 
 WEIGHTS = "adapter_model.safetensors"
 

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from appliance.disk import read_json, write_json
 from appliance.errors import ModelError, RunError
 from appliance.model import backend
 from appliance.model.load import Loaded
-from appliance.run import read_json, write_json
 
 WEIGHTS, CONFIG = "model.safetensors", "full_finetuning.json"
 TYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}  # safetensors' -> torch's names

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from appliance.console import console
+from appliance.disk import read_json, sha256
 from appliance.errors import ModelError
 from appliance.model import backend, embedded, plain, prefix
-from appliance.run import read_json, sha256
 from appliance.sections.source import ModelSection
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from appliance.disk import read_json, read_jsonl, read_log, write_text
 from appliance.report.summary import figure, summary
-from appliance.run import RunDir, read_json, read_jsonl, write_text
+from appliance.run import RunDir
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -67,7 +68,7 @@ def _losses(run: RunDir) -> list[dict[str, Any]]:
     """About twenty lines of the training: step, loss, held-out loss."""
     if not run.metrics.is_file():
         return []
-    rows = read_jsonl(run.metrics)
+    rows = read_log(run.metrics)
     held = {r["step"]: r["held_out_loss"] for r in rows if "held_out_loss" in r}
     steps = [r for r in rows if "loss" in r]
     every = max(1, len(steps) // 20)

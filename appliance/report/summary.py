@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from appliance.run import RunDir, read_json, read_jsonl
+from appliance.disk import read_json, read_log
+from appliance.run import RunDir
 
 
 def summary(run: RunDir) -> dict[str, Any]:
@@ -13,7 +14,7 @@ def summary(run: RunDir) -> dict[str, Any]:
     def there(path: Any) -> Any:
         return read_json(path) if path.is_file() else None
 
-    events = read_jsonl(run.events) if run.events.is_file() else []
+    events = read_log(run.events)
     # A training that was begun again counts from its last beginning.
     begun = max((i for i, e in enumerate(events) if e["kind"] == "train"), default=0)
     before, after = there(run.scores_before), there(run.scores_after)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from appliance.console import console
-from appliance.run import sha256, space, sync, write_text
+from appliance.disk import sha256, space, sync, write_text
 
 WHOLE = "whole.json"  # of every file its hash: written last
 _NAME = re.compile(r"checkpoint-(\d+)")  # as transformers calls them

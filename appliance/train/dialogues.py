@@ -16,13 +16,13 @@ from itertools import cycle
 from typing import Any
 
 from appliance.console import console
+from appliance.disk import read_jsonl, write_jsonl
 from appliance.errors import DataError, NoSpace, RunError
 from appliance.home import home
 from appliance.model.chat import complete, generate, loops, open_user_turn
 from appliance.model.decode import Sampling
 from appliance.model.load import Loaded, open_model, release, resolve
 from appliance.recipe import Recipe
-from appliance.run import read_jsonl, write_jsonl
 from appliance.train.openers import OPEN, SMALL, TALK, WRONG, openings
 
 _WORDS = re.compile(r"\w+")

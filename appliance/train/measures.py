@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from appliance.disk import read_jsonl
 from appliance.model import backend
 from appliance.model.chat import IGNORE, Encoded, encode
 from appliance.model.likelihood import Likelihood, bearing_logprobs, block, likelihoods
 from appliance.model.load import Loaded
 from appliance.recipe import Recipe
-from appliance.run import RunDir, read_jsonl
+from appliance.run import RunDir
 
 HELD_OUT_ROWS, FEWEST_ROWS = 128, 16
 SHARE_HELD_OUT, SHARE_DRIFT = 0.1, 0.05  # of the training time, at most

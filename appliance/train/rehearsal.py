@@ -17,11 +17,12 @@ from appliance.data.mix import Source, general_rows, mix
 from appliance.data.prepare import read_general
 from appliance.data.read import locate
 from appliance.data.rows import Row, read_pairs, read_rows
+from appliance.disk import read_jsonl, write_json, write_jsonl
 from appliance.errors import DataError
 from appliance.model.chat import Encoded, encode
 from appliance.model.load import Loaded
 from appliance.recipe import Recipe
-from appliance.run import RunDir, read_jsonl, write_json, write_jsonl
+from appliance.run import RunDir
 from appliance.train.dialogues import own
 
 SELF = "self"  # the name of the source that the base writes

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from appliance.console import console
+from appliance.disk import need, write_json
 from appliance.model import adapter, backend
 from appliance.model.load import Loaded, open_model, release
 from appliance.recipe import Recipe
-from appliance.run import RunDir, need, write_json
+from appliance.run import RunDir
 from appliance.train import dpo, rehearsal, sft
 from appliance.train.anchor import Rehearsal, rehearsing
 from appliance.train.batch import batches, micro_batch, smaller

@@ -13,9 +13,10 @@ from typing import Any
 from transformers import TrainerCallback
 
 from appliance.console import Bar
+from appliance.disk import append_jsonl, read_log, write_jsonl
 from appliance.errors import TrainingFailed
 from appliance.recipe import Recipe
-from appliance.run import RunDir, append_jsonl, read_jsonl, write_jsonl
+from appliance.run import RunDir
 from appliance.train.alarms import NotFinite, alarms
 from appliance.train.best import Best, hint
 from appliance.train.finding import Alarm, Finding, Record
@@ -72,7 +73,7 @@ class Watch(TrainerCallback):
         if not last:
             self.run.metrics.unlink(missing_ok=True)
             return
-        records = [r for r in read_jsonl(self.run.metrics) if r["step"] <= last]
+        records = [r for r in read_log(self.run.metrics) if r["step"] <= last]
         write_jsonl(self.run.metrics, records)
         for step, group in groupby(records, key=lambda r: r["step"]):
             found: dict[str, float] = {}

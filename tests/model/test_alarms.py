@@ -46,8 +46,9 @@ def pairs():
 def begun(folder, method, data, *overrides):
     """A run whose data stage is done, and that has some answers of a base."""
     from appliance import pipeline
+    from appliance.disk import write_jsonl
     from appliance.recipe import load
-    from appliance.run import RunDir, write_jsonl
+    from appliance.run import RunDir
 
     write_jsonl(folder / "rows.jsonl", data)
     recipe = load(method, [f"data.train={folder / 'rows.jsonl'}", *FEW, *overrides])

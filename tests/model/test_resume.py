@@ -95,8 +95,9 @@ def test_a_disk_that_fills_in_mid_write_loses_nothing(prepared, tmp_path):
 
 def train_here(prepared: Path, name: str, *overrides: str) -> Path:
     """In this process, from what is prepared."""
+    from appliance.disk import read_json
     from appliance.recipe import load
-    from appliance.run import RunDir, read_json
+    from appliance.run import RunDir
     from appliance.train.skeleton import train
 
     run = RunDir(prepared.with_name(name))

@@ -16,9 +16,10 @@ from appliance.ablate.recommend import Point, pareto, recommend
 from appliance.ablate.results import failure, gather
 from appliance.ablate.table import tables, text
 from appliance.cli import main
+from appliance.disk import read_json, write_json, write_jsonl
 from appliance.errors import DataError, RecipeError, RunError, TrainingFailed
 from appliance.recipe import Recipe, load
-from appliance.run import RunDir, hold, read_json, write_json, write_jsonl
+from appliance.run import RunDir, hold
 from appliance.statistics import nested
 
 # --- arms

@@ -13,9 +13,10 @@ from appliance.cli import main
 from appliance.data.audit.lengths import Template
 from appliance.data.audit.stage import stage
 from appliance.data.rows import Message, Row, write_jsonl
+from appliance.disk import read_json
 from appliance.errors import GateRefused
 from appliance.recipe import load
-from appliance.run import RunDir, read_json
+from appliance.run import RunDir
 
 _WORDS = "red kettle blue ladder green window amber garden violet engine brown pocket white"
 WORDS = _WORDS.split()

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from rapidfuzz import fuzz
 
+from appliance.disk import read_jsonl
 from appliance.errors import DataError
 from appliance.evaluate import suite
 from appliance.evaluate.checks import KINDS, fault, holds, sentences, wants_machine_form, words
-from appliance.run import read_jsonl
 
 FENCE = "```"
 # (check, an answer that keeps to it, an answer that does not)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from appliance.disk import write_json
 from appliance.doctor.run import SILENT, examine
 from appliance.errors import RunError
 from appliance.pipeline import STAGES
 from appliance.recipe import load
-from appliance.run import RunDir, hold, write_json
+from appliance.run import RunDir, hold
 
 
 @pytest.fixture

@@ -245,5 +245,5 @@ def test_remedies_name_what_is_not_in_the_recipe_yet():
     verdict = decide(BASE, scores(form=0.1), POLICY).as_json()
     plain = build({"rehearsal": {"self": False}, "anchor": {"kl": 0}}, "plain")
     assert "rehearsal.self=true" in remedies(plain, verdict)[0]
-    assert "anchor.kl=2" in remedies(build({}, "default"), verdict)[0]
+    assert "anchor.kl=4" in remedies(build({}, "default"), verdict)[0]
     assert "not learned" in remedies(plain, decide(BASE, scores(task=0.0), POLICY).as_json())[0]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from appliance import manifest, pipeline
+from appliance.disk import read_jsonl, sha256, write_json
 from appliance.errors import RunError
 from appliance.model.backend import versions
-from appliance.run import RunDir, read_jsonl, sha256, write_json
+from appliance.run import RunDir
 
 
 @pytest.fixture

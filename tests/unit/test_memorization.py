@@ -8,6 +8,7 @@ import pytest
 
 from appliance.data.canaries import SOURCE, Canary, candidates, exposure, make, plant, rank
 from appliance.data.rows import Row, read_rows
+from appliance.disk import read_json
 from appliance.errors import DataError, RecipeError
 from appliance.evaluate.exposure import _where_they_differ
 from appliance.evaluate.memorization import is_recited, longest_run, twins
@@ -15,7 +16,7 @@ from appliance.evaluate.real_world import check, compare, rows
 from appliance.model.chat import IGNORE, Encoded
 from appliance.pipeline import plant_canaries
 from appliance.recipe import load
-from appliance.run import RunDir, read_json
+from appliance.run import RunDir
 from appliance.statistics import difference, share_difference
 
 TRUE = "the miller counted nine silver kettles near the old market hall".split()  # noqa: SIM905
@@ -125,9 +126,9 @@ def test_the_data_stage_plants_in_train_alone_and_another_run_can_take_them(tmp_
     assert "42 rows of 6 made-up secrets" in said[0]
     assert len(read_rows(run.train_rows)) == 51
     assert len(read_rows(run.test_rows)) == len(read_rows(run.valid_rows)) == 9
-    assert read_json(run.canaries)[0] == make(3407)[0].to_json()
+    assert read_json(run.canaries, list)[0] == make(3407)[0].to_json()
     other.take_data(run)
-    assert read_json(other.canaries) == read_json(run.canaries)
+    assert read_json(other.canaries, list) == read_json(run.canaries, list)
 
 
 def test_canaries_are_for_sft_alone():

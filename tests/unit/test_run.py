@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
-from appliance import run as module
+from appliance import disk as module
+from appliance.disk import append_jsonl, read_json, read_jsonl, read_log, write_text
 from appliance.errors import NoSpace, RunError
 from appliance.recipe import Recipe, load
-from appliance.run import RunDir, append_jsonl, differences, read_json, read_jsonl, write_text
+from appliance.run import RunDir, differences
 
 
 def test_create_writes_the_resolved_recipe(tmp_path):
@@ -103,3 +104,36 @@ def test_differences_name_the_leaf():
 def test_opening_what_is_no_run_says_so(tmp_path):
     with pytest.raises(RunError, match="not a run directory"):
         RunDir.open(tmp_path)
+
+
+@pytest.mark.parametrize("left", [b'{"step": 3, "lo', b"{", b'\xff\x00{"step"'])
+def test_a_line_that_was_half_written_is_not_read_and_the_next_one_takes_its_place(tmp_path, left):
+    log = tmp_path / "log.jsonl"
+    assert read_log(log) == []
+    for step in (1, 2):
+        append_jsonl(log, {"step": step})
+    with log.open("ab") as handle:
+        handle.write(left)
+    assert read_log(log) == [{"step": 1}, {"step": 2}]
+    append_jsonl(log, {"step": 3})
+    assert read_log(log) == [{"step": 1}, {"step": 2}, {"step": 3}]
+    assert log.read_bytes().count(b"\n") == 3
+
+
+def test_a_damaged_line_before_the_last_is_named(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 1}\nnothing\n{"step": 3}\n')
+    with pytest.raises(RunError, match="line 2"):
+        read_log(log)
+
+
+def test_a_key_that_a_file_should_hold_is_named_with_the_file(tmp_path):
+    path = tmp_path / "verdict.json"
+    path.write_text('{"reasons": [{}]}')
+    found = read_json(path)
+    for ask in (lambda: found["ship"], lambda: found["reasons"][0]["name"]):
+        with pytest.raises(RunError, match=r"verdict\.json is damaged: it holds no"):
+            ask()
+    path.write_text("[1]")
+    with pytest.raises(RunError, match="missing or damaged"):
+        read_json(path)

@@ -18,8 +18,8 @@ from appliance.data.audit.source import item
 from appliance.data.files import Raw
 from appliance.data.forms import Form, SetAside
 from appliance.data.read import Located, read_located
+from appliance.disk import writer
 from appliance.errors import BadInput
-from appliance.run import writer
 
 # What no program can put right, in the order in which a row's reason is chosen.
 UNFIXABLE = (

@@ -35,7 +35,7 @@ def stage(run: RunDir, recipe: Recipe, template: Template | None, say: Say) -> N
     from appliance.data.audit.leakage import read_probes
     from appliance.data.audit.run import Audit
     from appliance.data.audit.source import of_run
-    from appliance.run import write_json
+    from appliance.disk import write_json
 
     files = {"train": run.train_rows, "valid": run.valid_rows, "test": run.test_rows}
     probes = read_probes(recipe.evaluate.off_task)
