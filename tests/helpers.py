@@ -43,3 +43,15 @@ def up_to(run: Path, last: str, *overrides: str) -> None:
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=900,
         capture_output=True,
     )  # fmt: skip
+
+
+def furthest_from_greedy(loaded, prompt, answer):
+    """By how many nats a token of the answer is less likely than the likeliest, at most."""
+    import torch
+
+    loaded.model.eval()
+    with torch.no_grad():
+        ids = torch.tensor([prompt + answer[:-1]])
+        found = loaded.model(input_ids=ids).logits[0, len(prompt) - 1 :].float().log_softmax(-1)
+    chosen = found.gather(-1, torch.tensor(answer)[:, None])[:, 0]
+    return float((found.max(-1).values - chosen).max())

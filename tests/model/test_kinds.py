@@ -13,6 +13,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from helpers import furthest_from_greedy
 
 pytestmark = pytest.mark.model
 
@@ -78,18 +79,6 @@ def kl(reference, other):
     """The mean over tokens of KL(reference || other), in nats."""
     p, q = reference.float().log_softmax(-1), other.float().log_softmax(-1)
     return float((p.exp() * (p - q)).sum(-1).mean())
-
-
-def furthest_from_greedy(loaded, prompt, answer):
-    """By how many nats a token of the answer is less likely than the likeliest, at most."""
-    import torch
-
-    loaded.model.eval()
-    with torch.no_grad():
-        ids = torch.tensor([prompt + answer[:-1]])
-        found = loaded.model(input_ids=ids).logits[0, len(prompt) - 1 :].float().log_softmax(-1)
-    chosen = found.gather(-1, torch.tensor(answer)[:, None])[:, 0]
-    return float((found.max(-1).values - chosen).max())
 
 
 @pytest.fixture(scope="module")
