@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from appliance.pipeline import STAGES
 from appliance.recipe import Recipe
 
 
@@ -15,14 +16,14 @@ def plan(recipe: Recipe) -> dict[str, Any]:
     prepared = prepare(
         recipe.data, preference=recipe.method == "dpo", seed=recipe.train.seed, say=said.append
     )
-    rows = len(prepared.train)
+    rows = len(prepared.train) + _canary_rows(recipe)
     steps = recipe.steps(rows)
     lines = [
         *said,
         f"{recipe.method} of {recipe.model.name} in {recipe.model.bits} bit, "
         f"{_trained(recipe)}, learning rate {recipe.train.learning_rate:g}",
         f"{steps} steps of {recipe.train.batch_size} rows",
-        "stages: data, baseline, train, evaluate, gate, export, report",
+        f"stages: {', '.join(stage.name for stage in STAGES)}",
         *(f"warning: {w}" for w in recipe.warnings()),
     ]
     return {
@@ -30,6 +31,13 @@ def plan(recipe: Recipe) -> dict[str, Any]:
         "steps": steps,
         "lines": lines,
     }
+
+
+def _canary_rows(recipe: Recipe) -> int:
+    from appliance.data.canaries import make
+
+    planted = make(recipe.train.seed) if recipe.evaluate.canaries else []
+    return sum(canary.repeats for canary in planted)
 
 
 def _trained(recipe: Recipe) -> str:

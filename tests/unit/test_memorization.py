@@ -249,3 +249,11 @@ def test_real_rows_are_read_as_the_tasks_rows_are(tmp_path):
     (tmp_path / "many.jsonl").write_text(many)
     sampled = load("sft", [f"evaluate.real_world={tmp_path / 'many.jsonl'}", "data.test_limit=9"])
     assert len(rows(sampled)) == 9
+
+
+def test_the_plan_counts_the_planted_rows():
+    from appliance.plan import plan
+
+    plain, planted = (plan(load("sft", [f"evaluate.canaries={on}"])) for on in ("false", "true"))
+    assert planted["rows"]["train"] - plain["rows"]["train"] == 42
+    assert planted["steps"] >= plain["steps"]
