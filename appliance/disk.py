@@ -130,13 +130,19 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
+class NoSuchKey(RunError, KeyError):
+    """A KeyError too, so that whoever can do without the key may say so: `get`, a template."""
+
+    __str__ = Exception.__str__
+
+
 class Held(dict[str, Any]):
     """An object out of a file of the run. A key that is not there raises RunError with the file."""
 
     path = Path()
 
     def __missing__(self, key: str) -> Any:
-        raise RunError(f"{self.path} is damaged: it holds no {key}.", AGAIN)
+        raise NoSuchKey(f"{self.path} is damaged: it holds no {key}.", AGAIN)
 
 
 def _read(path: Path, text: str, form: type) -> Any:

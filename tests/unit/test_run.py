@@ -131,6 +131,9 @@ def test_a_key_that_a_file_should_hold_is_named_with_the_file(tmp_path):
     path = tmp_path / "verdict.json"
     path.write_text('{"reasons": [{}]}')
     found = read_json(path)
+    assert found.get("ship") is None
+    with pytest.raises(KeyError):
+        found["ship"]
     for ask in (lambda: found["ship"], lambda: found["reasons"][0]["name"]):
         with pytest.raises(RunError, match=r"verdict\.json is damaged: it holds no"):
             ask()
