@@ -15,6 +15,9 @@ from appliance.disk import write_text
 from appliance.recipe import Recipe
 
 KEEP = 0.95  # share of the reference's gain that a remedy must keep
+RETAIN = (
+    0.9  # of what is kept: an arm under it forgets, whatever it gains (as policy.max_habit_leak)
+)
 
 
 @dataclass(frozen=True)
@@ -68,15 +71,15 @@ def recommend(arms: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, str]:
     plain = next((p for p in learned if p.name == PLAIN), None)
     reference = plain or max(learned, key=lambda p: p.gain)
     whose = "plain's gain" if plain else "the largest gain"
-    enough = [p for p in learned if p.gain >= KEEP * reference.gain]
+    enough = [p for p in learned if p.gain >= KEEP * reference.gain and p.kept >= RETAIN]
     # Plain always keeps its own gain: that alone recommends nothing.
     if any(p is not plain for p in enough):
         best = max(enough, key=_order)
         return best.name, f"{best.name} keeps most of the arms with at least {KEEP:.0%} of {whose}."
     best = max(pareto(learned), key=lambda p: (p.gain * p.kept, _order(p)))
     return best.name, (
-        f"No remedy has {KEEP:.0%} of {whose}. {best.name} has the best product of gain and what "
-        "is kept, of the arms that no other beats in both."
+        f"No remedy has {KEEP:.0%} of {whose} and keeps {RETAIN:.0%} of the rest. {best.name} has "
+        "the best product of gain and what is kept, of the arms that no other beats in both."
     )
 
 

@@ -315,6 +315,7 @@ def arms(**points):
         (arms(kl=(0.50, 0.6), kl3=(0.49, 0.8), ewc=(0.2, 1.0)), "kl3", "the largest gain"),
         (arms(plain=(0.50, 0.1), kl=(0.40, 0.9), ewc=(0.1, 1.0)), "kl", "No remedy"),
         (arms(plain=(0.50, 1.0), kl=(0.49, 0.9)), "plain", "plain's gain"),
+        (arms(plain=(0.50, 0.0), ewc=(0.50, 0.02), kl=(0.40, 1.0)), "kl", "keeps 90%"),
         (arms(plain=(0.50, 0.9, 0.3), kl=(0.50, 0.9, 0.1)), "kl", "plain's gain"),
         (arms(plain=(-0.1, 0.5), kl=(0.4, 0.5)), "kl", "the largest gain"),
         (arms(plain=(0.5, None, 0.8), kl=(0.49, None, 0.1)), "kl", "plain's gain"),
