@@ -14,6 +14,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from appliance import memory
 from appliance.doctor import checks, look, nvidia
 from appliance.doctor.checks import Line, Place
 from appliance.home import home
@@ -46,8 +47,8 @@ def examine(quick: bool = False) -> list[Line]:
     if probe:
         lines += nvidia.check_probe(facts, gpu)
     lines += [
-        checks.check_memory(look.text("/proc/meminfo"), look.memory_limit()),
-        checks.check_cpu(look.text("/proc/cpuinfo"), machine, look.cores(), gpu),
+        checks.check_memory(memory.text("/proc/meminfo"), memory.limit()),
+        checks.check_cpu(memory.text("/proc/cpuinfo"), machine, look.cores(), gpu),
         checks.check_shm(shm()),
         *places(),
     ]
@@ -66,7 +67,7 @@ def shm() -> int | None:
 def places() -> list[Line]:
     """Where runs and caches go: can they be written, is there room, do they stay?"""
     inside = look.is_container(os.environ)
-    mounts = look.text("/proc/self/mountinfo")
+    mounts = memory.text("/proc/self/mountinfo")
     try:
         cache, hub = home(), hub_cache()
     except RuntimeError:  # no HOME, and a uid that has no name

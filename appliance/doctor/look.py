@@ -19,16 +19,10 @@ from typing import Any
 
 from appliance.doctor.checks import GPU_ONLY, TOGETHER, Answer
 from appliance.doctor.nvidia import WAIT, Card, read_gpus
+from appliance.memory import text
 
 FIELDS = "index,name,driver_version,compute_cap,memory.total,memory.free"
 HUB = "https://huggingface.co"
-
-
-def text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
 
 
 def card(seconds: float) -> Card:
@@ -104,14 +98,6 @@ def is_container(env: Mapping[str, str]) -> bool:
     marks = ("APPLIANCE_IMAGE", "KUBERNETES_SERVICE_HOST", "container")
     files = ("/.dockerenv", "/run/.containerenv")
     return any(env.get(mark) for mark in marks) or any(map(os.path.exists, files))
-
-
-def memory_limit() -> int | None:
-    """The control group's limit in bytes (version 2, then 1)."""
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        if (limit := text(path).strip()).isdigit():
-            return int(limit)
-    return None
 
 
 def cores() -> int:

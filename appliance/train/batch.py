@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from appliance import memory
 from appliance.errors import TrainingFailed
 from appliance.model import backend
 from appliance.recipe import Recipe
@@ -9,6 +12,7 @@ from appliance.recipe import Recipe
 # Tokens at once on a CPU. The embedded model keeps about 1.3 MB of activations for each, so this
 # is 5 GiB; more would not be faster on few cores.
 CPU_TOKENS = 4096
+KEPT = 75  # bytes for the backward pass of each token, layer and hidden size: measured on it
 
 
 def micro_batch(recipe: Recipe, longest: int) -> int:
@@ -24,6 +28,23 @@ def micro_batch(recipe: Recipe, longest: int) -> int:
 def _divisor(recipe: Recipe, most: int) -> int:
     whole = recipe.train.batch_size
     return max(m for m in range(1, max(1, min(most, whole)) + 1) if whole % m == 0)
+
+
+def must_fit(config: Any, micro: int, longest: int) -> None:
+    """On a CPU nothing can be halved once the system kills the process, so it is reckoned before.
+
+    `config`: the model's. Raises TrainingFailed with the numbers.
+    """
+    there = memory.free()
+    if backend.on_gpu() or there is None:
+        return
+    needed = micro * longest * config.num_hidden_layers * config.hidden_size * KEPT
+    if needed > there:
+        raise TrainingFailed(
+            f"{micro} rows of {longest} tokens need about {needed / memory.GIB:.0f} GiB of memory, "
+            f"and {there / memory.GIB:.0f} GiB are free.",
+            "Lower model.max_length or train.micro_batch, or set train.gradient_checkpointing.",
+        )
 
 
 def smaller(recipe: Recipe, micro: int, error: BaseException) -> int:

@@ -16,7 +16,7 @@ from appliance.recipe import Recipe
 from appliance.run import RunDir
 from appliance.train import dpo, rehearsal, sft
 from appliance.train.anchor import Rehearsal, rehearsing
-from appliance.train.batch import batches, micro_batch, smaller
+from appliance.train.batch import batches, micro_batch, must_fit, smaller
 from appliance.train.checkpoint import Checkpoints, step_of
 from appliance.train.ewc import Ewc
 from appliance.train.measures import Drift, TaskLoss, heard_by, sample
@@ -50,7 +50,10 @@ def train(run: RunDir, recipe: Recipe) -> None:
     )
     checkpoints = _checkpoints(run, recipe, loaded)
     first = begun = checkpoints.newest()
-    micro = micro_batch(recipe, max(item["length"] for item in items))
+    longest = max(item["length"] for item in items)
+    micro = micro_batch(recipe, longest)
+    if not checkpointing:
+        must_fit(loaded.model.config, micro, longest)
     arguments = training_arguments(recipe, run, checkpointing, len(items))
     started = time.monotonic()
     with console.progress("train", steps) as bar, asked_to_stop(bar.say) as asked:

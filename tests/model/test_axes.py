@@ -56,11 +56,11 @@ class Bench:
             },
         }
 
-    def before_and_after(self, axis=None):
-        """Scores of the base and of the model as it is now; a quarter of the other axes' items."""
+    def before_and_after(self, axis=None, others=4):
+        """Scores of the base and of the model as it is now; of other axes every `others`th item."""
         from appliance.evaluate import axes
 
-        steps = {s.axis: 1 if s.axis == axis else 4 for s in self.suites}
+        steps = {s.axis: 1 if s.axis == axis else others for s in self.suites}
         suites = [_every(s, steps[s.axis]) for s in self.suites]
         said = {name: told[:: steps[name]] for name, told in self.said.items()}
         return self.scores(suites, said), self.scores(suites, axes.said_to(self.loaded, suites))
@@ -88,7 +88,8 @@ def bench():
 
 def test_an_adapter_at_zero_changes_no_item_of_any_axis(bench):
     heal(bench.loaded)
-    before, after = bench.before_and_after()
+    # All items, as a run asks them: in other batches bf16 rounds in another way.
+    before, after = bench.before_and_after(others=1)
     for axis, scores in before["axes"].items():
         assert after["axes"][axis]["items"] == scores["items"], axis
 

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "appliance"
 # Low to high. A room imports from lower floors and from its own, but see NEIGHBOURS.
 FLOORS = [
     {"errors"},
-    {"console", "disk", "home", "recipe", "run", "sections", "statistics"},
+    {"console", "disk", "home", "memory", "recipe", "run", "sections", "statistics"},
     {"data", "gate", "recipe_docs", "report"},
     {"model"},
     {"train", "evaluate", "export"},

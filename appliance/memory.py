@@ -1,0 +1,32 @@
+"""How much memory there is: the machine's, and the container's share of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+GIB = 2**30
+LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
+
+
+def text(path: str) -> str:
+    """What a file of the system says; "" where it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def limit(paths: tuple[str, ...] = LIMITS) -> int | None:
+    """The control group's limit in bytes (version 2, then 1)."""
+    return next((int(said) for path in paths if (said := text(path).strip()).isdigit()), None)
+
+
+def free() -> int | None:
+    """Bytes that are free for this process; None where nothing says so."""
+    found = re.search(r"MemAvailable:\s+(\d+) kB", text("/proc/meminfo"))
+    machine = int(found[1]) * 1024 if found else None
+    most, used = limit(), limit(USED)
+    left = None if most is None or used is None else max(0, most - used)
+    return min((part for part in (machine, left) if part is not None), default=None)
