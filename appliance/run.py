@@ -98,7 +98,13 @@ class RunDir:
             raise RunError(
                 f"{self.recipe_file} cannot be read.", "Start the run anew in another folder."
             ) from error
-        return build(tree if isinstance(tree, dict) else {}, str(self.recipe_file))
+        left = [n for n in Recipe.model_fields if not isinstance(tree, dict) or n not in tree]
+        if left:  # it was written whole: every section is there
+            raise RunError(
+                f"{self.recipe_file} is damaged: it holds no {left[0]}.",
+                "Start the run anew in another folder.",
+            )
+        return build(tree, str(self.recipe_file))
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the run. Raises RunError at once when another process has it."""

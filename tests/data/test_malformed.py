@@ -65,7 +65,9 @@ def call(*arguments: str):
 
 
 @given(recipe_bytes())
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=500, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 def test_a_malformed_recipe_is_one_sentence(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "odd.yaml"
     path.write_bytes(data)
@@ -115,7 +117,9 @@ def files(run: RunDir) -> dict[str, bytes]:
     ),
     st.sampled_from(["doctor", "export", "evaluate", "train"]),
 )  # fmt: skip
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 def test_a_malformed_run_is_one_sentence(tmp_path_factory, damages, verb):
     run = whole(tmp_path_factory.mktemp("run") / "run")
     for number, kind, more in damages:

@@ -149,7 +149,11 @@ def test_a_parquet_file_damaged_inside_is_refused_or_read(tmp_path: Path) -> Non
         ("a.json", b'"text"', "a.json is text, not a list of rows"),
         ("a.json", b'{"a": 1}\n{"a": \n', "a.json:2 is not valid JSON"),
         ("a.jsonl.gz", b'{"a": 1}\n', "a.jsonl.gz is not a whole gzip file"),
-        ("a.jsonl.gz", gzip.compress(JSONL.encode() * 99)[:-9], "is not a whole gzip file"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(JSONL.encode() * 99, mtime=0)[:-9],
+            "is not a whole gzip file",
+        ),
         ("a.txt", b"x", "a.txt has an ending that is not known. Give a file of .jsonl"),
         ("a.parquet.gz", b"x", "ending that is not known"),
     ],
