@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +33,19 @@ def start(run: Path) -> subprocess.Popen[str]:
     )
 
 
-def filled(run: Path, part: Path, ready: Any) -> dict[str, Any]:
-    """Start it; when `part` is there and `ready()`, take all but LEFT MiB; then let it end."""
+def filled(run: Path, now: Callable[[], bool], part: Path) -> dict[str, Any]:
+    """Start it; as soon as `now()`, halt it, take all but LEFT MiB, and let it go on to its end."""
     filler = run.parent / "filler"
     process = start(run)
 
     def fill() -> None:
-        while process.poll() is None and not (part.exists() and ready()):
+        while process.poll() is None and not now():
             time.sleep(0.002)
+        process.send_signal(signal.SIGSTOP)
         free = shutil.disk_usage(run).free
         with filler.open("wb") as handle:
             os.posix_fallocate(handle.fileno(), 0, max(1, free - LEFT * 2**20))
+        process.send_signal(signal.SIGCONT)
 
     thread = threading.Thread(target=fill)
     thread.start()
@@ -64,8 +68,10 @@ def main() -> None:
     run = mount / "run"
     shutil.copytree(prepared, run)
     trainer = run / "train" / "trainer"
-    checkpoint = filled(run, trainer / ".part", lambda: any(trainer.glob("checkpoint-*")))
-    export = filled(run, run / "export" / ".merged.part", lambda: True)
+    # After the first: the next, which is larger than what is left, fills the disk half written.
+    checkpoint = filled(run, lambda: any(trainer.glob("checkpoint-*")), trainer / ".part")
+    merged = run / "export" / ".merged.part"
+    export = filled(run, merged.exists, merged)
     last = start(run)
     _, said = last.communicate()
     print(json.dumps({
