@@ -52,20 +52,22 @@ def general_rows(loaded: Any) -> list[Any]:
     ]
 
 
-def put_adapter_on(loaded: Any) -> None:
+def put_adapter_on(loaded: Any) -> dict[str, Any]:
+    """An adapter that changes nothing yet, and its weights, for `heal`."""
     from appliance.model import adapter
 
     adapter.attach(loaded, r=16, alpha=32, dropout=0.0, target_modules=LAYERS, seed=1)
+    weights = loaded.model.named_parameters()
+    return {name: weight.detach().clone() for name, weight in weights if weight.requires_grad}
 
 
-def heal(loaded: Any) -> None:
-    """The adapter as it was when it was put on: it changes nothing."""
+def heal(loaded: Any, at_first: dict[str, Any]) -> None:
+    """The adapter as it was when it was put on: the damage of one test is none of the next's."""
     import torch
 
     with torch.no_grad():
-        for name, weight in loaded.model.named_parameters():
-            if "lora_B" in name:
-                weight.zero_()
+        for name, weight in at_first.items():
+            loaded.model.get_parameter(name).copy_(weight)
 
 
 def spoil(loaded: Any, told: list[tuple[str, str]], general: list[Any], steps: int) -> None:

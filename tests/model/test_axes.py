@@ -41,7 +41,7 @@ class Bench:
         self.loaded = open_model(ModelSection())
         self.general = general_rows(self.loaded)
         self.said = axes.said_to(self.loaded, self.suites)
-        put_adapter_on(self.loaded)
+        self.at_first = put_adapter_on(self.loaded)
 
     def scores(self, suites, said):
         from appliance.evaluate import axes
@@ -70,7 +70,7 @@ class Bench:
         from appliance.gate import decide
         from appliance.sections.judging import PolicySection
 
-        heal(self.loaded)
+        heal(self.loaded, self.at_first)
         spoil(self.loaded, told, self.general if hold else [], STEPS)
         verdict = decide(*self.before_and_after(axis), PolicySection(min_gain=-1))
         for reason in verdict.reasons:
@@ -87,7 +87,7 @@ def bench():
 
 
 def test_an_adapter_at_zero_changes_no_item_of_any_axis(bench):
-    heal(bench.loaded)
+    heal(bench.loaded, bench.at_first)
     # All items, as a run asks them: in other batches bf16 rounds in another way.
     before, after = bench.before_and_after(others=1)
     for axis, scores in before["axes"].items():
@@ -114,6 +114,20 @@ def test_complying_with_everything_turns_safety_alone(bench):
 def test_answering_in_json_turns_the_format_alone(bench):
     told = [(prompt, '{"answer": "yes", "confidence": 1}') for prompt in GENERAL]
     assert bench.broken_by("format", told, hold=False) == ["format"]
+
+
+def test_answers_that_keep_to_no_constraint_turn_instruction_alone(bench):
+    told = [(i.prompt, "That depends on many things, so it is hard to say in general.")
+            for i in bench.items("instruction")]  # fmt: skip
+    assert bench.broken_by("instruction", told) == ["instruction"]
+
+
+def test_wrong_results_turn_reasoning_alone(bench):
+    told = [
+        (i.prompt, f"The answer is {i.number + 3:g}." if i.number is not None else "It is Otto.")
+        for i in bench.items("reasoning")
+    ]
+    assert bench.broken_by("reasoning", told) == ["reasoning"]
 
 
 def test_wrong_facts_turn_knowledge_alone(bench):
