@@ -105,7 +105,11 @@ class FirstEpochUnder(Alarm):
 
 
 class HeldOutRise(Alarm):
-    """The held-out loss over its best by a share of it, while the training loss falls."""
+    """The held-out loss over its best by a share of it, while the training loss falls.
+
+    Of the planned measurements: one that another alarm asked for may lie a few steps after the
+    best, where a batch or two decide whether it is higher.
+    """
 
     name = "held_out_rise"
 
@@ -118,7 +122,7 @@ class HeldOutRise(Alarm):
         if "loss" in record:
             self.window.add(record["loss"])
         held = record.get("held_out_loss")
-        if held is None:
+        if held is None or not record.get("planned", True):
             return None
         loss = self.window.value
         if held < self.best:

@@ -87,7 +87,7 @@ class Watch(TrainerCallback):
                     self._remember(step, record["held_out_loss"], step in self.measure_at)
             self.drift = found.get("drift", self.drift)
             if found:
-                self._feed(found)
+                self._feed(found | {"planned": step in self.measure_at})
 
     def _feed(self, record: Record) -> list[Finding]:
         return [found for alarm in self.alarms if (found := alarm.feed(record)) is not None]
@@ -186,7 +186,8 @@ class Watch(TrainerCallback):
                 self.drift = found["drift"] = drift
                 append_jsonl(self.run.metrics, {"step": step, "drift": drift})
         if found:
-            self._judge({"step": step, "epoch": state.epoch} | found, control, **kwargs)
+            found |= {"step": step, "epoch": state.epoch, "planned": planned}
+            self._judge(found, control, **kwargs)
         if self.best.over and planned and step < state.max_steps:
             self.stopped_early = control.should_training_stop = True
 

@@ -121,6 +121,14 @@ def test_a_held_out_loss_that_rises_with_the_training_loss_is_another_matter():
     assert raised(HeldOutRise(0.1, 60), steps(rising, held_out={20: 0.8, 40: 1.2})) == []
 
 
+def test_a_held_out_loss_that_another_alarm_asked_for_is_no_rise():
+    alarm = HeldOutRise(0.1, 60)
+    records = list(steps(FALLING, held_out={20: 0.8}))
+    asked = {"step": 24, "held_out_loss": 1.2, "planned": False}
+    assert raised(alarm, [*records, asked]) == []
+    assert names(raised(alarm, [{**asked, "planned": True}])) == [(24, "held_out_rise", True)]
+
+
 def test_drift_over_the_budget_rises_once():
     records = [{"step": s, "epoch": 0.1, "drift": d} for s, d in [(5, 0.1), (9, 0.3), (13, 0.5)]]
     found = raised(Drift(0.25), records)
