@@ -55,3 +55,13 @@ def furthest_from_greedy(loaded, prompt, answer):
         found = loaded.model(input_ids=ids).logits[0, len(prompt) - 1 :].float().log_softmax(-1)
     chosen = found.gather(-1, torch.tensor(answer)[:, None])[:, 0]
     return float((found.max(-1).values - chosen).max())
+
+
+def in_fp32():
+    """The base in fp32, where sums in another order differ in the sixth place, not the second."""
+    from appliance.model.load import open_model
+    from appliance.sections.source import ModelSection
+
+    loaded = open_model(ModelSection(bits=16))
+    loaded.model.float()
+    return loaded
