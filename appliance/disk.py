@@ -74,52 +74,56 @@ def need(folder: Path, size: float, what: str, do: str) -> None:
         )
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write aside, sync, rename. Raises NoSpace, RunError."""
+@contextmanager
+def placed(path: Path) -> Iterator[Path]:
+    """Where to write `path` aside: synced and renamed when the block ends well, and else gone.
+
+    Raises NoSpace, RunError.
+    """
     aside = path.with_name(f".{path.name}.part")
     with space(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with aside.open("wb") as handle:
-                handle.write(data)
-                handle.flush()
-                os.fsync(handle.fileno())
+            yield aside
+            sync(aside)
             aside.replace(path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-
-
-def copy(source: Path, target: Path) -> None:
-    """A file as it is, written aside and renamed. Raises NoSpace, RunError."""
-    aside = target.with_name(f".{target.name}.part")
-    with space(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            shutil.copyfile(source, aside)
-            with aside.open("rb") as handle:
-                os.fsync(handle.fileno())
-            aside.replace(target)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
 
 
 @contextmanager
+def placed_folder(folder: Path) -> Iterator[Path]:
+    """The same for a folder of files, in the place of one that was there before."""
+    aside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        with space(folder):
+            aside.mkdir(parents=True)
+            yield aside
+            for path in aside.iterdir():
+                sync(path)
+            shutil.rmtree(folder, ignore_errors=True)
+            aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    with placed(path) as aside:
+        aside.write_bytes(data)
+
+
+def copy(source: Path, target: Path) -> None:
+    with placed(target) as aside:
+        shutil.copyfile(source, aside)
+
+
+@contextmanager
 def writer(path: Path) -> Iterator[Callable[[str], object]]:
     """Write text piece by piece; the file is there when the block ends well, and else never."""
-    aside = path.with_name(f".{path.name}.part")
-    with space(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with aside.open("w", encoding="utf-8") as handle:
-                yield handle.write
-                handle.flush()
-                os.fsync(handle.fileno())
-            aside.replace(path)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
+    with placed(path) as aside, aside.open("w", encoding="utf-8") as handle:
+        yield handle.write
 
 
 def write_text(path: Path, text: str) -> None:

@@ -309,7 +309,8 @@ def remedies(recipe: Recipe, verdict: Mapping[str, Any]) -> list[str]:
     learned_by_heart = broken & {"memorization", "canaries"}
     if broken - learned_by_heart - {"gain"}:
         if not (recipe.rehearses and recipe.anchor.kl):
-            found.append("Rehearse with the KL anchor (rehearsal.self=true, anchor.kl=2).")
+            kl = Recipe().anchor.kl
+            found.append(f"Rehearse with the KL anchor (rehearsal.self=true, anchor.kl={kl:g}).")
         elif recipe.anchor.kl < 3:
             found.append(f"A stronger KL anchor (anchor.kl={2 * recipe.anchor.kl:g}).")
         if "safety" in broken or "knowledge" in broken:

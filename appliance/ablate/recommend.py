@@ -15,9 +15,7 @@ from appliance.disk import write_text
 from appliance.recipe import Recipe
 
 KEEP = 0.95  # share of the reference's gain that a remedy must keep
-RETAIN = (
-    0.9  # of what is kept: an arm under it forgets, whatever it gains (as policy.max_habit_leak)
-)
+RETAIN = 0.9  # of what is kept, under which an arm forgets whatever it gains
 
 
 @dataclass(frozen=True)

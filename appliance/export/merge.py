@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.console import console
-from appliance.disk import need, space
+from appliance.disk import need, placed_folder
 from appliance.errors import ModelError
 from appliance.export.changes import Change, read
 from appliance.model import plain
@@ -32,16 +32,8 @@ def merge(base: Path, adapter: Path, target: Path, strength: float) -> dict[str,
     changes, facts = read(adapter)
     needed = sum(p.stat().st_size for p in base.iterdir() if p.is_file())
     need(target.parent, needed * 1.05, "The merged weights", "the adapter is kept.")
-    aside = target.with_name(f".{target.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    try:
-        with space(aside):
-            _merge_all(base, aside, changes, strength)
-        shutil.rmtree(target, ignore_errors=True)
-        aside.rename(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with placed_folder(target) as aside:
+        _merge_all(base, aside, changes, strength)
     return facts | {"strength": strength, "bytes": needed}
 
 

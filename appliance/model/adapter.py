@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from appliance.disk import space, sync
+from appliance.disk import placed_folder
 from appliance.errors import ModelError, RunError
 from appliance.model import backend, dora, full
 from appliance.model.load import Loaded, base_of
@@ -118,23 +118,12 @@ def attach_saved(loaded: Loaded, folder: Path) -> None:
 
 def save(loaded: Loaded, folder: Path) -> None:
     """Write the adapter's folder whole, aside, then renamed: PEFT's, or all weights."""
-    import shutil
-
-    aside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        with space(aside):
-            if loaded.base is not None:
-                full.save(loaded, aside)
-            else:
-                loaded.model.save_pretrained(aside, safe_serialization=True)
-                (aside / "README.md").unlink(missing_ok=True)  # PEFT's empty template of a card
-            for path in aside.iterdir():
-                sync(path)
-            shutil.rmtree(folder, ignore_errors=True)
-            aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with placed_folder(folder) as aside:
+        if loaded.base is not None:
+            full.save(loaded, aside)
+        else:
+            loaded.model.save_pretrained(aside, safe_serialization=True)
+            (aside / "README.md").unlink(missing_ok=True)  # PEFT's empty template of a card
 
 
 @contextmanager

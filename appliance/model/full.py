@@ -60,7 +60,7 @@ def save(loaded: Loaded, folder: Path) -> None:
     from safetensors.torch import save_file
 
     types = _types(loaded)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: weight.detach().to("cpu", types[name]).contiguous()
         for name, weight in _weights(loaded).items()

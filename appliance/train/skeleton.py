@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance.console import console
+from appliance.console import Bar, console
 from appliance.disk import need, write_json
 from appliance.model import adapter, backend
 from appliance.model.load import Loaded, open_model, release
@@ -21,7 +21,7 @@ from appliance.train.checkpoint import Checkpoints, step_of
 from appliance.train.ewc import Ewc
 from appliance.train.measures import Drift, TaskLoss, heard_by, sample
 from appliance.train.resume import When, resumable
-from appliance.train.stopping import asked_to_stop
+from appliance.train.stopping import Asked, asked_to_stop
 from appliance.train.tracking import report_to
 from appliance.train.watch import Measures, Watch
 
@@ -37,52 +37,32 @@ def train(run: RunDir, recipe: Recipe) -> None:
     KeyboardInterrupt where a signal asked for the end: after the step, with a checkpoint.
     """
     loaded, checkpointing = _open(recipe)
-    method = METHODS[recipe.method]
-    items, valid, facts = method.rows(run, loaded)
+    items, valid, facts = METHODS[recipe.method].rows(run, loaded)
     _say_rows(facts)
-    rehearsed = rehearsal_term(run, recipe, loaded, facts)
-    consolidation = ewc_term(run, recipe, loaded)
-    steps = recipe.steps(len(items))
-    valid = sample(valid, recipe, steps * recipe.train.batch_size)
-    task_loss = TaskLoss()
-    measures = Measures(
-        method.held_out(loaded, valid, recipe), Drift(run, recipe, loaded), task_loss, len(valid)
-    )
-    checkpoints = _checkpoints(run, recipe, loaded)
-    first = begun = checkpoints.newest()
     longest = max(item["length"] for item in items)
     micro = micro_batch(recipe, longest)
     if not checkpointing:
         must_fit(loaded.model.config, micro, longest)
+    steps = recipe.steps(len(items))
     arguments = training_arguments(recipe, run, checkpointing, len(items))
+    work = Work(
+        run,
+        recipe,
+        loaded,
+        items,
+        arguments,
+        _measures(run, recipe, loaded, sample(valid, recipe, steps * recipe.train.batch_size)),
+        rehearsal_term(run, recipe, loaded, facts),
+        ewc_term(run, recipe, loaded),
+        _checkpoints(run, recipe, loaded),
+    )
+    begun = work.checkpoints.newest()
     started = time.monotonic()
     with console.progress("train", steps) as bar, asked_to_stop(bar.say) as asked:
-        while True:
-            watch = Watch(run, recipe, measures, bar)
-            trainer = method.trainer(
-                loaded, items, recipe, arguments | batches(recipe, micro),
-                partial(_kind, task_loss, rehearsed, checkpoints, watch, recipe.train.seed),
-            )  # fmt: skip
-            adapter.keep_precise(loaded)
-            callbacks = [watch, consolidation, When(recipe.train.checkpoint_minutes, asked)]
-            for callback in filter(None, callbacks):
-                trainer.add_callback(callback)
-            if begun:
-                watch.load(begun)
-            if rehearsed:
-                rehearsed.go_on(step_of(begun) if begun else 0)
-            try:
-                trainer.train(resume_from_checkpoint=str(begun) if begun else None)
-                break
-            except backend.torch().OutOfMemoryError as error:
-                micro = smaller(recipe, micro, error)
-                bar.say(f"  out of memory: from here on {micro} rows at once")
-                run.event("memory", "out of memory", step=trainer.state.global_step, micro=micro)
-            # Out of the handler, which holds what the step had taken.
-            begun = after_last_step(trainer, checkpoints)
+        trainer, watch = work.through(micro, begun, bar, asked)
     if not watch.over(trainer.state):
         raise asked.end()
-    outcome = _outcome(trainer.state, recipe, facts, time.monotonic() - started, first)
+    outcome = _outcome(trainer.state, recipe, facts, time.monotonic() - started, begun)
     trained, total = adapter.trainable(loaded)
     adapter.save(loaded, run.adapter)
     write_json(
@@ -92,8 +72,8 @@ def train(run: RunDir, recipe: Recipe) -> None:
         | {
             "weights_trained": trained,
             "weights": total,
-            "rehearsed": rehearsed.facts() if rehearsed else None,
-            "ewc": consolidation.facts() if consolidation else None,
+            "rehearsed": work.rehearsed.facts() if work.rehearsed else None,
+            "ewc": work.consolidation.facts() if work.consolidation else None,
             "peak_memory_gib": _peak_memory(),
         }
         | watch.facts(),
@@ -103,6 +83,65 @@ def train(run: RunDir, recipe: Recipe) -> None:
     release(loaded)
     if asked():
         raise asked.end()
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything that a trainer is made of, but for the rows at once and where it begins."""
+
+    run: RunDir
+    recipe: Recipe
+    loaded: Loaded
+    items: list[dict[str, Any]]
+    arguments: dict[str, Any]
+    measures: Measures
+    rehearsed: Rehearsal | None
+    consolidation: Ewc | None
+    checkpoints: Checkpoints
+
+    def through(self, micro: int, begun: Path | None, bar: Bar, asked: Asked) -> tuple[Any, Watch]:
+        """Train to the end, or to where it is asked to stop: the trainer, and what watched it.
+
+        Where memory runs out, on with half the rows at once from the last step that was whole.
+        """
+        while True:
+            watch = Watch(self.run, self.recipe, self.measures, bar)
+            trainer = self._trainer(micro, begun, watch, asked)
+            try:
+                trainer.train(resume_from_checkpoint=str(begun) if begun else None)
+                return trainer, watch
+            except backend.torch().OutOfMemoryError as error:
+                micro, step = smaller(self.recipe, micro, error), trainer.state.global_step
+                bar.say(f"  out of memory: from here on {micro} rows at once")
+                self.run.event("memory", "out of memory", step=step, micro=micro)
+            # Out of the handler, which holds what the step had taken.
+            begun = after_last_step(trainer, self.checkpoints)
+
+    def _trainer(self, micro: int, begun: Path | None, watch: Watch, asked: Asked) -> Any:
+        """TRL's trainer, with all that is ours laid over it, as after the checkpoint `begun`."""
+
+        def ours(kind: type) -> type:
+            kind = rehearsing(heard_by(kind, self.measures.task_loss), self.rehearsed)
+            return resumable(kind, self.checkpoints, watch.save, self.recipe.train.seed)
+
+        trainer = METHODS[self.recipe.method].trainer(
+            self.loaded, self.items, self.recipe, self.arguments | batches(self.recipe, micro), ours
+        )
+        adapter.keep_precise(self.loaded)
+        when = When(self.recipe.train.checkpoint_minutes, asked)
+        for callback in filter(None, [watch, self.consolidation, when]):
+            trainer.add_callback(callback)
+        if begun:
+            watch.load(begun)
+        if self.rehearsed:
+            self.rehearsed.go_on(step_of(begun) if begun else 0)
+        return trainer
+
+
+def _measures(run: RunDir, recipe: Recipe, loaded: Loaded, valid: list[Any]) -> Measures:
+    """What is measured while training, on these held-out rows."""
+    held_out = METHODS[recipe.method].held_out(loaded, valid, recipe)
+    return Measures(held_out, Drift(run, recipe, loaded), TaskLoss(), len(valid))
 
 
 def _outcome(state: Any, recipe: Recipe, facts: Facts, seconds: float, begun: Path | None) -> Facts:
@@ -201,19 +240,6 @@ def _say_rows(facts: dict[str, Any]) -> None:
             f"  {facts['rows_cut']} rows are longer than model.max_length and were cut; "
             f"{facts['rows_without_answer_after_cut']} lost their whole answer and are left out."
         )
-
-
-def _kind(
-    task_loss: TaskLoss,
-    rehearsed: Rehearsal | None,
-    checkpoints: Checkpoints,
-    watch: Watch,
-    seed: int,
-    trainer_class: type,
-) -> type:
-    """TRL's trainer, with all that is ours laid over it."""
-    kind = rehearsing(heard_by(trainer_class, task_loss), rehearsed)
-    return resumable(kind, checkpoints, watch.save, seed)
 
 
 def after_last_step(trainer: Any, checkpoints: Checkpoints) -> Path | None:
