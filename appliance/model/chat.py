@@ -14,6 +14,7 @@ from typing import Any
 
 from appliance.errors import ModelError
 from appliance.model import backend
+from appliance.model.at_once import ask_all, batches
 from appliance.model.decode import Sampling, decode, picker
 from appliance.model.load import Loaded
 from appliance.model.plain import cut_at_turn
@@ -132,18 +133,6 @@ class Answer:
     cut: bool
 
 
-def batches(lengths: Sequence[int], budget: int, largest: int) -> list[list[int]]:
-    """Indices in batches of like length: at most `largest` rows and `budget` padded tokens."""
-    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
-    out: list[list[int]] = []
-    for index in order:
-        if out and len(out[-1]) < largest and (len(out[-1]) + 1) * lengths[index] <= budget:
-            out[-1].append(index)
-        else:
-            out.append([index])
-    return out
-
-
 def ends_of_turn(loaded: Loaded) -> list[int]:
     """Every token id that ends an answer."""
     found = loaded.model.generation_config.eos_token_id
@@ -178,42 +167,59 @@ def complete(
     rows_at_once: int = 32,
 ) -> list[Answer]:
     """What follows each list of tokens. Batched by like length, padded on the left."""
-    torch = backend.torch()
-    tokenizer, model = loaded.tokenizer, loaded.model
     ends = ends_of_turn(loaded)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
+    pad = loaded.tokenizer.pad_token_id
+    if pad is None:
+        pad = ends[0]
+    if sampling:
+        backend.torch().manual_seed(sampling.seed)
+    backend.fast_model().for_inference(loaded.model)
+    answers: list[Answer | None] = [None] * len(ids)
+    pick = picker(sampling)
+
+    def ask(group: list[int]) -> None:
+        asked = [ids[i] for i in group]
+        if backend.on_gpu():
+            told = _generated(loaded.model, asked, max_new_tokens, ends, pad, sampling)
+        else:
+            told = decode(loaded.model, asked, max_new_tokens, ends, pad, pick)
+        for tokens, index in zip(told, group, strict=True):
+            answers[index] = _read(loaded, tokens, ends)
+        done(len(group))
+
+    ask_all(batches([len(i) for i in ids], 32_768, rows_at_once), ask)
+    return [a for a in answers if a is not None]
+
+
+def _generated(
+    model: Any,
+    ids: Sequence[list[int]],
+    room: int,
+    ends: Sequence[int],
+    pad: int,
+    sampling: Sampling | None,
+) -> list[list[int]]:
+    """As `decode`, by the model's own `generate`."""
+    torch = backend.torch()
     how: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
     if sampling:
         how = {"do_sample": True, "temperature": sampling.temperature, "top_p": 1.0,
                "top_k": sampling.top_k}  # fmt: skip
-        torch.manual_seed(sampling.seed)
-    backend.fast_model().for_inference(model)
-    answers: list[Answer | None] = [None] * len(ids)
-    pick = picker(sampling)
-    for group in batches([len(i) for i in ids], 32_768, rows_at_once):
-        if not backend.on_gpu():
-            told = decode(model, [ids[i] for i in group], max_new_tokens, ends, pad, pick)
-            for tokens, index in zip(told, group, strict=True):
-                answers[index] = _read(loaded, tokens, ends)
-            done(len(group))
-            continue
-        width = max(len(ids[i]) for i in group)
-        block = torch.tensor([[pad] * (width - len(ids[i])) + ids[i] for i in group])
-        mask = torch.tensor([[0] * (width - len(ids[i])) + [1] * len(ids[i]) for i in group])
-        with torch.inference_mode():
-            out = model.generate(
-                input_ids=block.to(backend.device()),
-                attention_mask=mask.to(backend.device()),
-                max_new_tokens=max_new_tokens,
-                pad_token_id=pad,
-                eos_token_id=ends,
-                use_cache=True,
-                **how,
-            )
-        for row, index in enumerate(group):
-            answers[index] = _read(loaded, out[row, width:].tolist(), ends)
-        done(len(group))
-    return [a for a in answers if a is not None]
+    width = max(map(len, ids))
+    block = torch.tensor([[pad] * (width - len(row)) + row for row in ids])
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids])
+    with torch.inference_mode():
+        out = model.generate(
+            input_ids=block.to(backend.device()),
+            attention_mask=mask.to(backend.device()),
+            max_new_tokens=room,
+            pad_token_id=pad,
+            eos_token_id=list(ends),
+            use_cache=True,
+            **how,
+        )
+    told: list[list[int]] = out[:, width:].tolist()
+    return told
 
 
 def loops(text: str) -> bool:

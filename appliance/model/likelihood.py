@@ -12,7 +12,8 @@ from typing import Any
 
 from appliance.model import backend
 from appliance.model.adapter import switched_off
-from appliance.model.chat import IGNORE, Encoded, batches
+from appliance.model.at_once import ask_all, batches
+from appliance.model.chat import IGNORE, Encoded
 from appliance.model.load import Loaded
 
 
@@ -38,7 +39,8 @@ def likelihoods(
     """One Likelihood for each row, in their order; the KL is against the adapter switched off."""
     torch = backend.torch()
     found: list[Likelihood | None] = [None] * len(rows)
-    for group in batches([len(r.input_ids) for r in rows], 4096, 32):
+
+    def ask(group: list[int]) -> None:
         inputs, labels = block([rows[i] for i in group], loaded.tokenizer)
         with torch.inference_mode():
             tuned, owner, target = bearing_logprobs(loaded.model, inputs, labels)
@@ -56,6 +58,8 @@ def likelihoods(
                 None if kl is None else float(kl[mine].sum()),
             )
         done(len(group))
+
+    ask_all(batches([len(r.input_ids) for r in rows], 4096, 32), ask)
     return [f for f in found if f is not None]
 
 

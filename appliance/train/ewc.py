@@ -40,7 +40,8 @@ from transformers import TrainerCallback
 from appliance.errors import RecipeError
 from appliance.model import backend
 from appliance.model.adapter import switched_off
-from appliance.model.chat import Encoded, batches
+from appliance.model.at_once import batches
+from appliance.model.chat import Encoded
 from appliance.model.likelihood import bearing_logprobs, block
 from appliance.model.load import Loaded
 from appliance.model.prefix import whole_rows

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from appliance.disk import read_jsonl
 from appliance.model import backend
+from appliance.model.at_once import ask_all
 from appliance.model.chat import IGNORE, Encoded, encode
 from appliance.model.likelihood import Likelihood, bearing_logprobs, block, likelihoods
 from appliance.model.load import Loaded
@@ -98,21 +99,30 @@ class Drift:
             said = random.Random(recipe.train.seed).sample(said, DRIFT_PROMPTS)
         rows = [_beginning(loaded, item["prompt"], item["answer"]) for item in said]
         self.rows = [row for row in rows if row.bearing]
-        self.base = self._logprobs()[0].cpu() if self.rows else None
+        self.base: dict[int, Any] = {}
+        self._each(lambda row, base: self.base.update({row: base.cpu()}))
 
     def __call__(self) -> float | None:
-        if self.base is None:
-            return None
-        tuned, owner = self._logprobs()
-        base = self.base.to(tuned.device)
-        kl = (base.exp() * (base - tuned)).sum(-1)
-        return sum(float(kl[owner == i].mean()) for i in range(len(self.rows))) / len(self.rows)
+        kl: dict[int, float] = {}
 
-    def _logprobs(self) -> tuple[Any, Any]:
-        inputs, labels = block(self.rows, self.loaded.tokenizer)
-        with measuring(self.loaded):
-            logprobs, owner, _ = bearing_logprobs(self.loaded.model, inputs, labels)
-        return logprobs, owner
+        def compare(row: int, tuned: Any) -> None:
+            base = self.base[row].to(tuned.device)
+            kl[row] = float((base.exp() * (base - tuned)).sum(-1).mean())
+
+        self._each(compare)
+        return sum(kl.values()) / len(kl) if kl else None
+
+    def _each(self, tell: Callable[[int, Any], None]) -> None:
+        """Tell of each row what the model says now: log-probabilities [tokens, vocabulary]."""
+
+        def ask(group: list[int]) -> None:
+            inputs, labels = block([self.rows[i] for i in group], self.loaded.tokenizer)
+            with measuring(self.loaded):
+                logprobs, owner, _ = bearing_logprobs(self.loaded.model, inputs, labels)
+            for place, row in enumerate(group):
+                tell(row, logprobs[owner == place])
+
+        ask_all([list(range(len(self.rows)))] if self.rows else [], ask)
 
 
 def _beginning(loaded: Loaded, prompt: str, answer: str) -> Encoded:
