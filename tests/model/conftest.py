@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from helpers import ROOT, UNJUDGED, appliance, sets
+from helpers import ROOT, SECRETS, UNJUDGED, appliance, sets
 
 SMALL = (
     "data.limit=64", "data.test_limit=12", "train.max_steps=4", "train.evaluations=1",
@@ -54,15 +54,17 @@ def once(shared) -> Callable[[str, Callable[[Path], None]], Path]:
 
 @pytest.fixture(scope="session")
 def sft_run(once, off_task) -> Path:
-    """`appliance train` on the demo, four steps, W&B offline, an alarm set to rise."""
+    """`appliance train` on the demo, four steps; W&B offline, tokens set, an alarm set to rise."""
 
     def train(run: Path) -> None:
         done = appliance(
             "train", "--run", str(run), "--json",
             *sets(*SMALL, f"evaluate.off_task={off_task}", "alarm.loss_under=50", "alarm.drift=0",
                   "wandb.mode=offline"),
+            env=SECRETS,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+        assert not any(secret in done.stdout + done.stderr for secret in SECRETS.values())
         json.loads(done.stdout)  # nothing but the summary came to stdout
 
     return once("sft", train)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import ROOT, appliance, sets
+from helpers import ROOT, SECRETS, appliance, sets
 
 pytestmark = pytest.mark.model
 
@@ -109,6 +109,14 @@ def test_wandb_kept_the_run_offline_with_the_real_package(sft_run):
     data = kept[0].read_bytes()
     assert b"train/loss" in data
     assert b"appliance: drift" in data  # the alert
+
+
+def test_no_token_of_the_environment_is_in_any_file_of_the_run(sft_run):
+    files = [p for p in sft_run.rglob("*") if p.is_file()]
+    assert any("wandb" in p.parts for p in files)
+    for path in files:
+        data = path.read_bytes()
+        assert not [name for name, secret in SECRETS.items() if secret.encode() in data], path
 
 
 def test_plain_transformers_loads_the_merged_model_which_answers_and_stops(sft_run):
