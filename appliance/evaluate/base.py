@@ -21,7 +21,7 @@ from appliance.model import backend
 from appliance.model.load import Loaded
 from appliance.sections.source import ModelSection
 
-VERSION = 1  # of how items are asked
+VERSION = 2  # of how items are asked
 
 
 def said_by_base(

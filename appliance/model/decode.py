@@ -1,22 +1,19 @@
 """Decoding of many rows on a CPU, where every row of a batch costs its own arithmetic.
 
 transformers' `generate` keeps rows that have ended in the batch until the last one ends; here they
-leave it. What all prompts begin with is read once, and 4-bit weights are dequantized once for a
-batch and not once for a token. Greedy answers are those of `generate`, which a GPU uses: there a
-row more in a batch is free.
+leave it, and what all prompts begin with is read once. Greedy answers are those of `generate`,
+which a GPU uses: there a row more in a batch is free.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from appliance.model import backend
 from appliance.model.prefix import SHORTEST, lend
 
-MOST = 2 * 2**30  # bytes of dequantized weights, over which they stay in 4 bit
 FEWER = 0.8  # a batch is made smaller when no more than this share of its rows still goes on
 
 
@@ -55,7 +52,7 @@ def decode(
     torch = backend.torch()
     out: list[list[int]] = [[] for _ in ids]
     rows = list(range(len(ids)))  # which answer each row of the batch is
-    with torch.inference_mode(), dequantized(model):
+    with torch.inference_mode():
         cache, length = _begin(model, ids)
         rest = [list(row[length:]) for row in ids]
         width = max(map(len, rest))
@@ -100,31 +97,3 @@ def _begin(model: Any, ids: Sequence[Sequence[int]]) -> tuple[Any, int]:
     model(input_ids=block, past_key_values=cache, use_cache=True, logits_to_keep=1)
     lend(cache, len(ids))
     return cache, length
-
-
-@contextmanager
-def dequantized(model: Any) -> Iterator[None]:
-    """For the block 4-bit layers compute with weights that were dequantized once."""
-    from bitsandbytes.functional import dequantize_4bit
-    from bitsandbytes.nn import Linear4bit
-
-    torch = backend.torch()
-    layers = [module for module in model.modules() if isinstance(module, Linear4bit)]
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    if sum(m.in_features * m.out_features for m in layers) * dtype.itemsize > MOST:
-        layers = []
-    for layer in layers:
-        weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state)
-        layer.forward = _linear(torch, weight.reshape(layer.out_features, -1), layer.bias)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.forward
-
-
-def _linear(torch: Any, weight: Any, bias: Any) -> Any:
-    def forward(x: Any) -> Any:
-        return torch.nn.functional.linear(x, weight.to(x.dtype), bias)
-
-    return forward

@@ -12,7 +12,7 @@ from typing import Any
 from appliance.console import console
 from appliance.disk import read_json, sha256
 from appliance.errors import ModelError
-from appliance.model import backend, embedded, plain, prefix
+from appliance.model import backend, dense, embedded, plain, prefix
 from appliance.sections.source import ModelSection
 
 
@@ -148,8 +148,10 @@ def open_model(
     if not tokenizer.chat_template:
         console.say(f"  {ref.name} has no chat template: a plain one is used (User: / Assistant:)")
         tokenizer.chat_template, turns = plain.TEMPLATE, plain.TURNS
-    if not backend.on_gpu() and not gradient_checkpointing:
-        prefix.share_prefixes(model)
+    if not backend.on_gpu():
+        dense.hold(model)
+        if not gradient_checkpointing:
+            prefix.share_prefixes(model)
     return Loaded(ref, model, tokenizer, section.max_length, turns=turns)
 
 
