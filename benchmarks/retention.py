@@ -25,7 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path("../shared/data")  # beside the checkout; not part of it
 RESULTS = ROOT / "benchmarks" / "results"
-ARMS = "plain,alpha16,low_rate,rehearsal,ewc,default"
+ARMS = "plain,documented,low_rate,rehearsal,ewc,default"
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,9 @@ ARMS = {
     arm.name: arm
     for arm in (
         Arm("plain", "Nothing against forgetting.", NOTHING),
-        Arm("alpha16", "Plain, at the documented scale alpha = r = 16.",
-            (*NOTHING, "adapter.alpha=16")),
+        Arm("documented", "Plain, as Unsloth documents it: alpha = r, batches of 16, linear.",
+            (*NOTHING, "adapter.r=16", "adapter.alpha=16", "train.batch_size=16",
+             "train.schedule=linear")),
         Arm("low_rate", "Plain, at a quarter of the learning rate.", NOTHING, rate=0.25),
         Arm("rank64", "Plain, with an adapter of rank 64.", NOTHING, rank=64),
         Arm("dora", "Plain, with a DoRA adapter (Liu et al. 2024).",

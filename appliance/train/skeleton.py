@@ -28,6 +28,7 @@ from appliance.train.watch import Measures, Watch
 BYTES = 16  # in a checkpoint of each trained weight, in fp32: it, AdamW's two moments, the best
 Facts = dict[str, Any]
 METHODS = {"sft": sft, "dpo": dpo}
+DECAY = 0.3  # of the steps, in which the rate of warmup_stable_decay goes down
 
 
 def train(run: RunDir, recipe: Recipe) -> None:
@@ -269,6 +270,9 @@ def training_arguments(
         "max_steps": section.max_steps or -1,
         "learning_rate": section.learning_rate,
         "lr_scheduler_type": section.schedule,
+        "lr_scheduler_kwargs": {"num_decay_steps": round(recipe.steps(rows) * DECAY)}
+        if section.schedule == "warmup_stable_decay"
+        else None,
         "warmup_steps": round(recipe.steps(rows) * section.warmup_share),
         "weight_decay": section.weight_decay,
         "max_grad_norm": section.max_grad_norm,
