@@ -80,21 +80,33 @@ class LossUnder(Alarm):
         return Finding(self.name, text, numbers, rises)
 
 
+EARLY = 0.5  # of the first epoch
+
+
 class FirstEpochUnder(Alarm):
-    """The smoothed training loss under the level on rows that were never seen before."""
+    """The smoothed training loss under the level on rows that were never seen before.
+
+    In the first half of them, or where that is shorter than the smoothing, once: a task that is
+    well learned by the end of a first epoch is no alarm.
+    """
 
     name = "first_epoch_under"
 
     def __init__(self, level: float, steps: int) -> None:
         self.level = level
         self.window = Mean(min(SMOOTH, steps))
+        self.looked = False
 
     def look(self, record: Record) -> Finding | None:
         if "loss" not in record or record["epoch"] > 1:
             return None
         self.window.add(record["loss"])
         loss = self.window.value
-        if not (self.window.full or record["epoch"] == 1) or loss >= self.level:
+        ready = self.window.full or record["epoch"] == 1
+        if not ready or (self.looked and record["epoch"] > EARLY):
+            return None
+        self.looked = True
+        if loss >= self.level:
             return None
         text = (
             f"The training loss is {loss:.3f} at step {record['step']:.0f}, before every row was "

@@ -159,7 +159,7 @@ def test_a_number_that_is_none_is_refused_with_its_key(wrong):
     assert wrong.split("=")[0] in caught.value.what
 
 
-@pytest.mark.parametrize(("share", "rows"), [(0.2, 4), (0.25, Fraction(16, 3)), (0, 0), (0.5, 16)])
+@pytest.mark.parametrize(("share", "rows"), [(0.2, 2), (0.25, Fraction(8, 3)), (0, 0), (0.5, 8)])
 def test_the_share_of_a_steps_rows_is_exact(share, rows):
     assert rows_per_step(load("sft", [f"rehearsal.share_of_rows={share}"])) == rows
 
