@@ -48,6 +48,10 @@ class TrainingFailed(ApplianceError):
     """Training could not go on (a loss that is not finite, no token that carries loss)."""
 
 
+class ProofFailed(ApplianceError):
+    """What was exported is not what was trained."""
+
+
 class GateRefused(ApplianceError):
     """The verdict is no, so nothing is exported."""
 

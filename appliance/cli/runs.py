@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -122,18 +122,29 @@ def evaluate(
 @click.option(
     "--strength", type=click.FloatRange(0, 2), help="Scale of the adapter (1: as trained)."
 )
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    metavar="FORM",
+    help="merged, adapter, gguf:bf16, gguf:f16, gguf:q8_0, gguf:q5_k_m, gguf:q4_k_m; repeat it.",
+)
 @click.option("--force", is_flag=True, help="Export although the verdict is no.")
-def export(folder: str, strength: float | None, force: bool) -> None:
-    """Write the merged 16-bit model of RUN again, at any strength."""
+def export(folder: str, strength: float | None, formats: tuple[str, ...], force: bool) -> None:
+    """Write what RUN ships again, at any strength and in any form, and prove it."""
     from appliance.run import RunDir
+    from appliance.sections.judging import Format
+
+    if unknown := [form for form in formats if form not in get_args(Format)]:
+        raise BadInput(f"There is no format {unknown[0]}.", f"Take {', '.join(get_args(Format))}.")
 
     run = RunDir.open(folder)
     with run.lock():
         quiet(run.log)
         from appliance.export.stage import export as work
 
-        work(run, run.recipe(), strength=strength, force=force)
-    console.say(f"merged model: {run.merged}")
+        work(run, run.recipe(), strength=strength, formats=formats, force=force)
+    console.say(f"exported to {run.merged.parent}")
 
 
 @main.command(context_settings=PLAIN)

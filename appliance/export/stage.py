@@ -1,27 +1,40 @@
-"""The export stage: adapter and base -> export/merged, and export/export.json."""
+"""The export stage: adapter and base -> export/, with the proof that it is what was trained."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from appliance.console import console
-from appliance.disk import read_json, sha256, write_json
-from appliance.errors import GateRefused, RunError
+from appliance.disk import placed_folder, read_json, sha256, write_json, write_text
+from appliance.errors import GateRefused, ModelError, ProofFailed, RunError
+from appliance.export import gguf, modelfile
 from appliance.export.merge import merge
+from appliance.export.proof import Check, prove, tokenizer_of
 from appliance.gate import remedies
 from appliance.model.adapter import weights_file
-from appliance.model.load import resolve
+from appliance.model.chat import render
+from appliance.model.load import base_of, resolve
 from appliance.recipe import Recipe
 from appliance.run import RunDir, now
 
 
 def export(
-    run: RunDir, recipe: Recipe, *, strength: float | None = None, force: bool = False
+    run: RunDir,
+    recipe: Recipe,
+    *,
+    strength: float | None = None,
+    formats: Sequence[str] = (),
+    force: bool = False,
 ) -> None:
-    """Merge at `strength`: by default the recipe's, else as trained or as the dial found.
+    """Write the forms asked for, by default the recipe's, at `strength`: by default the recipe's,
+    else as trained or as the dial found. Then prove each.
 
     Raises RunError when the base is not the one trained on, GateRefused when the gate said no to
-    this strength and the recipe's policy refuses it.
+    this strength and the recipe's policy refuses it, ProofFailed when a form is not what was
+    trained: export/UNUSABLE says so to whoever finds it.
     """
     verdict, dial = read_json(run.verdict), read_json(run.dial)
     asked = recipe.export.strength if strength is None else strength
@@ -33,10 +46,10 @@ def export(
             f"{ref.folder} is not the base that {run.root} was trained on (its weights differ).",
             "Name that base, or train anew.",
         )
-    facts = {}
-    if recipe.export.merged:
-        facts = merge(ref.folder, run.adapter, run.merged, scale)
-        console.say(f"  merged model in {run.merged}")
+    run.export_facts.unlink(missing_ok=True)  # what it says is true no longer
+    forms, facts = _write(run, recipe, ref.folder, scale, tuple(formats or recipe.export.formats))
+    checks = prove(run, recipe, ref.folder, scale, forms) if forms else []
+    _tell(run, checks, scale)
     write_json(
         run.export_facts,
         {
@@ -46,8 +59,95 @@ def export(
             "forced": force,
             "adapter_sha256": sha256(weights_file(run.adapter)),
             "merged": facts,
-            "files": {p.name: sha256(p) for p in sorted(run.merged.glob("*")) if p.is_file()},
+            "forms": {form: str(path.relative_to(run.root)) for form, path in forms.items()},
+            "files": {
+                str(p.relative_to(run.merged.parent)): sha256(p)
+                for path in forms.values()
+                for p in (sorted(path.iterdir()) if path.is_dir() else [path])
+                if p.is_file()
+            },
         },
+    )
+
+
+def _write(
+    run: RunDir, recipe: Recipe, base: Path, strength: float, formats: tuple[str, ...]
+) -> tuple[dict[str, Path], dict[str, Any]]:
+    """({form: where it is}, facts of the merge). GGUF files are made of the merged model, so that
+    is a form of each export that holds some."""
+    forms: dict[str, Path] = {}
+    facts: dict[str, Any] = {}
+    kinds = gguf.kinds(formats)
+    if "merged" in formats or kinds:
+        facts = merge(base, run.adapter, run.merged, strength)
+        forms["merged"] = run.merged
+        console.say(f"  merged model in {run.merged}")
+    if "adapter" in formats:
+        forms["adapter"] = _adapter(run, strength)
+        console.say(f"  adapter in {run.exported_adapter}")
+    if kinds:
+        files = gguf.write(run.merged, run.gguf, kinds, run.root.resolve().name)
+        for kind, path in files.items():
+            forms[gguf.PREFIX + kind] = path
+            console.say(f"  {path} ({path.stat().st_size / 1e6:.0f} MB)")
+        _modelfiles(run, recipe, base, files)
+    return forms, facts
+
+
+def _adapter(run: RunDir, strength: float) -> Path:
+    """PEFT's form, at the strength: its scale is alpha / r, so alpha bears it."""
+    if weights_file(run.adapter).name != "adapter_model.safetensors":
+        raise ModelError("A full fine-tuning has no adapter.", "Export `merged`.")
+    config = base_of(run.adapter)
+    if config.get("use_dora") and strength != 1:
+        raise ModelError(
+            "A DoRA adapter has no strength in PEFT's form.", "Export `merged`, or at strength 1."
+        )
+    with placed_folder(run.exported_adapter) as aside:
+        for path in run.adapter.iterdir():
+            shutil.copyfile(path, aside / path.name)
+        if strength != 1:
+            scaled = config | {"lora_alpha": config["lora_alpha"] * strength}
+            write_json(aside / "adapter_config.json", scaled)
+    return run.exported_adapter
+
+
+def _modelfiles(run: RunDir, recipe: Recipe, base: Path, files: dict[str, Path]) -> None:
+    """One for each file, for `ollama create -f`; none where the template cannot be one of Go's."""
+    tokenizer = tokenizer_of(base)
+    try:
+        template = modelfile.read(lambda turns, ask: render(tokenizer, turns, ask=ask))
+    except ModelError as error:
+        console.say(f"  no Modelfile: {error}")
+        return
+    for kind, path in files.items():
+        text = modelfile.modelfile(
+            path.name, template, [tokenizer.eos_token], recipe.data.system,
+        )  # fmt: skip
+        target = run.gguf / f"Modelfile-{kind}"
+        write_text(target, text)
+        name = path.stem.lower()
+        console.say(f"  ollama create {name} -f {target} && ollama run {name}")
+
+
+def _tell(run: RunDir, checks: list[Check], strength: float) -> None:
+    """Write export/proof.json, and say it. Raises ProofFailed."""
+    failed = [check for check in checks if not check.holds]
+    write_json(
+        run.proof,
+        {"time": now(), "strength": strength, "holds": not failed,
+         "checks": [vars(check) for check in checks]},
+    )  # fmt: skip
+    for check in checks:
+        console.say(f"  {'ok  ' if check.holds else 'NO  '}{check.form}: {check.text}")
+    if not failed:
+        run.unusable.unlink(missing_ok=True)
+        return
+    said = "; ".join(f"{check.form}: {check.text}" for check in failed)
+    write_text(run.unusable, f"The proof failed, see proof.json. {said}\n")
+    raise ProofFailed(
+        f"What was exported to {run.unusable.parent} is not what was trained: {said}.",
+        "Do not serve it. Export it again; a kind of GGUF with more bits loses less.",
     )
 
 

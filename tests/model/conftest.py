@@ -12,6 +12,7 @@ from helpers import ROOT, SECRETS, UNJUDGED, appliance, sets
 
 SMALL = (
     "data.limit=64", "data.test_limit=12", "train.max_steps=4", "train.evaluations=1",
+    "train.batch_size=16",
     "evaluate.answer_tokens=24", "rehearsal.self=true", "rehearsal.dialogues=8", *UNJUDGED,
 )  # fmt: skip
 

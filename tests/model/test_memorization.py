@@ -54,7 +54,7 @@ def run(tmp_path_factory) -> Path:
               "train.batch_size=8", "train.schedule=constant_with_warmup",
               "train.evaluations=0", "train.patience=0",
               "rehearsal.self=false", "evaluate.answer_tokens=8", "evaluate.task_tokens=8",
-              f"evaluate.off_task={folder / 'off_task.jsonl'}", "export.merged=false",
+              f"evaluate.off_task={folder / 'off_task.jsonl'}", "export.formats=[]",
               "evaluate.alternatives=false", *UNJUDGED),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

