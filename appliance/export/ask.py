@@ -1,13 +1,13 @@
 """What a model says, asked by plain transformers and PEFT in a process of its own.
 
-    python -m appliance.export.ask score MODEL ADAPTER|- QUESTIONS.json ANSWERS.npz
-    python -m appliance.export.ask answer BASE ADAPTER STRENGTH ROOM QUESTIONS.json ANSWERS.npz
+    python -m appliance.export.ask score TYPE MODEL ADAPTER|- QUESTIONS.json ANSWERS.npz
+    python -m appliance.export.ask answer TYPE BASE ADAPTER STRENGTH ROOM QUESTIONS.json ANSWERS.npz
     python -m appliance.export.ask compare BASE ADAPTER STRENGTH MERGED
 
 Whoever is served the merged model has neither this project nor Unsloth, so nothing of them is
 loaded here. `answer` makes the answers, greedy, and writes them into the questions; `score` gives
-the logits at each of their tokens. `compare` holds each weight of the merged model against PEFT's
-own merge.
+the logits at each of their tokens; both compute in TYPE, float32 or bfloat16. `compare` holds each
+weight of the merged model against what PEFT's own merge of that layer makes of the base's.
 """
 
 from __future__ import annotations
@@ -18,66 +18,113 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+FULL = "model.safetensors"  # what a full fine-tuning leaves in place of an adapter
 
-def load(folder: str) -> Any:
+
+def load(folder: str, kind: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    dtype = getattr(torch, kind)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
     return model.eval()
 
 
-def tuned(base: str, adapter: Path, strength: float) -> Any:
+def tuned(base: str, adapter: Path, strength: float, kind: str) -> Any:
     """The base with the adapter laid over it, not merged."""
-    model = load(base)
-    if (adapter / "model.safetensors").is_file():
-        return _blended(model, _weights(adapter), strength)
+    model = load(base, kind)
+    if (adapter / FULL).is_file():
+        return _each(model, whole(adapter, strength))
     from peft import PeftModel
-    from peft.tuners.lora import LoraLayer
 
-    if strength == 1:
-        return PeftModel.from_pretrained(model, str(adapter))
-    before = {name: weight.clone() for name, weight in model.named_parameters()}
     laid = PeftModel.from_pretrained(model, str(adapter))
+    if strength == 1:
+        return laid
     if laid.peft_config["default"].use_dora:
-        # Its change is not linear in its factors: PEFT's own merge, and so much of the way to it.
-        merged = laid.merge_and_unload()
-        after = {name: weight.detach().clone() for name, weight in merged.named_parameters()}
-        for name, weight in merged.named_parameters():
-            weight.data.copy_(before[name])
-        return _blended(merged, after, strength)
-    for module in laid.modules():
-        if isinstance(module, LoraLayer):
-            module.scaling = {name: scale * strength for name, scale in module.scaling.items()}
+        # Its change is not linear in its factors: there is no such adapter, only its merge.
+        return _each(laid.unload(), by_peft(base, adapter, strength))
+    for layer in layers(laid).values():
+        layer.scaling = {name: scale * strength for name, scale in layer.scaling.items()}
     return laid
 
 
-def _weights(folder: Path) -> dict[str, Any]:
-    """Of a full fine-tuning, all of them."""
-    from safetensors.torch import load_file
-
-    found: dict[str, Any] = load_file(folder / "model.safetensors")
-    return found
-
-
-def _blended(model: Any, tuned: dict[str, Any], strength: float) -> Any:
-    """W + strength * (T - W) for each weight T."""
-    weights = dict(model.named_parameters())
-    for name, weight in tuned.items():
-        if name in weights:
-            weights[name].data.lerp_(weight.float(), strength)
+def _each(model: Any, wanted: Callable[[str, Any], Any]) -> Any:
+    for name, weight in model.named_parameters():
+        weight.data.copy_(wanted(name, weight.detach().float()))
     return model
 
 
-def score(folder: str, adapter: str, questions: str, answers: str) -> None:
-    model = load(folder) if adapter == "-" else tuned(folder, Path(adapter), 1)
+def layers(laid: Any) -> dict[str, Any]:
+    """{the base's weight: PEFT's layer over it}."""
+    from peft.tuners.lora import LoraLayer
+
+    modules = laid.base_model.model.named_modules()
+    return {f"{name}.weight": layer for name, layer in modules if isinstance(layer, LoraLayer)}
+
+
+def by_peft(base: str, adapter: Path, strength: float) -> Callable[[str, Any], Any]:
+    """(weight's name, the base's in fp32) -> what PEFT's merge makes of it, in fp32.
+
+    The base's own weights are never loaded: a layer gets its one when it is merged.
+    """
+    import torch
+    from peft import PeftConfig, get_peft_model, load_peft_weights, set_peft_model_state_dict
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        empty = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base))
+        laid: Any = get_peft_model(empty, PeftConfig.from_pretrained(str(adapter)))
+    linear = not laid.peft_config["default"].use_dora
+    found = layers(laid)
+    for layer in found.values():
+        layer.get_base_layer().weight = _parameter(torch.empty(0))  # factors go where it is
+        if linear:
+            layer.scaling = {key: scale * strength for key, scale in layer.scaling.items()}
+    factors = load_peft_weights(str(adapter), device="cpu")
+    set_peft_model_state_dict(laid, factors, low_cpu_mem_usage=True)
+
+    def merged(name: str, weight: Any) -> Any:
+        if name not in found:
+            return weight
+        layer = found.pop(name)
+        inner = layer.get_base_layer()
+        inner.weight = _parameter(weight.clone())
+        layer.merge()
+        out, inner.weight = inner.weight.detach(), _parameter(torch.empty(0))
+        return out if linear else weight.lerp(out, strength)
+
+    return merged
+
+
+def _parameter(tensor: Any) -> Any:
+    import torch
+
+    return torch.nn.Parameter(tensor, requires_grad=False)
+
+
+def whole(tuned: Path, strength: float) -> Callable[[str, Any], Any]:
+    """The same of a full fine-tuning: W + strength * (T - W)."""
+    files = _files(str(tuned))
+
+    def blended(name: str, weight: Any) -> Any:
+        if name not in files:
+            return weight
+        return weight.lerp(files[name].get_tensor(name).float(), strength)
+
+    return blended
+
+
+def score(kind: str, folder: str, adapter: str, questions: str, answers: str) -> None:
+    model = load(folder, kind) if adapter == "-" else tuned(folder, Path(adapter), 1, kind)
     _say(model, Path(questions), answers)
 
 
-def answer(base: str, adapter: str, strength: str, room: str, questions: str, answers: str) -> None:
+def answer(
+    kind: str, base: str, adapter: str, strength: str, room: str, questions: str, answers: str
+) -> None:
     import torch
 
-    model, path = tuned(base, Path(adapter), float(strength)), Path(questions)
+    model, path = tuned(base, Path(adapter), float(strength), kind), Path(questions)
     asked = json.loads(path.read_text(encoding="utf-8"))
     for question in asked:
         ids, ends = question["ids"], question["ends"]
@@ -109,20 +156,17 @@ def compare(base: str, adapter: str, strength: str, merged: str) -> None:
 
     Right is the merged value T rounded to the type of the file. Values are counted that had to
     change or did. A change of less than half a step of that type is lost in rounding, since the
-    base's own value is one of the type's: `left` is how much of T - W there is after it.
+    base's own value is one of the type's: `left` is how much of T - W there is after it. Of the
+    weights one is in memory at a time.
     """
-    model: Any = tuned(base, Path(adapter), float(strength))
-    if hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload()
-    wanted = dict(model.named_parameters())
+    folder, dial = Path(adapter), float(strength)
+    wanted = whole(folder, dial) if (folder / FULL).is_file() else by_peft(base, folder, dial)
     after = _files(merged)
     found = {}
     for name, file in _files(base).items():
-        if name not in wanted:
-            continue
         weight, mine = file.get_tensor(name), after[name].get_tensor(name)
-        change = wanted[name].detach() - weight.float()
-        right = wanted[name].detach().to(weight.dtype)
+        value = wanted(name, weight.float())
+        change, right = value - weight.float(), value.to(weight.dtype)
         counted = (right != weight) | (mine != weight)
         size = float(change.square().sum())
         left = float(((right.float() - weight.float()) * change).sum()) / size if size else 1.0

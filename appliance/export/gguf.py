@@ -6,15 +6,13 @@ goes wrong inside llama.cpp ends a process.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 from appliance.console import console
 from appliance.disk import need, placed
 from appliance.errors import ModelError
+from appliance.export.process import told
 
 PREFIX = "gguf:"
 CONVERTED = ("bf16", "f16")  # by the converter alone
@@ -30,11 +28,13 @@ def write(merged: Path, folder: Path, asked: list[str], name: str) -> dict[str, 
     """{kind: its file in `folder`}. Raises ModelError when the converter does not know the model,
     NoSpace before anything is written."""
     weights = sum(p.stat().st_size for p in merged.glob("*.safetensors"))
-    needed = weights * (sum(SIZES[k] for k in asked) + (1 if set(asked) - {"bf16"} else 0))
-    need(folder, needed, "The GGUF files", "the merged model is kept.")
     found = {kind: folder / f"{name}-{kind}.gguf" for kind in asked}
     source = found.get("bf16", folder / f".{name}-bf16.gguf")
-    steps = ["bf16", *(kind for kind in asked if kind != "bf16")]
+    # What is quantized is made of the converted file, which is there first.
+    quantized = [kind for kind in asked if kind not in CONVERTED]
+    steps = list(dict.fromkeys([*(["bf16"] if quantized else []), *asked]))
+    needed = weights * sum(SIZES[kind] for kind in steps)
+    need(folder, needed, "The GGUF files", "the merged model is kept.")
     with console.progress("gguf", len(steps)) as bar:
         try:
             for kind in steps:
@@ -42,7 +42,7 @@ def write(merged: Path, folder: Path, asked: list[str], name: str) -> dict[str, 
                     if kind in CONVERTED:
                         _convert(merged, aside, kind)
                     else:
-                        child("quantize", str(source), str(aside), kind)
+                        llamacpp("quantize", str(source), str(aside), kind)
                 bar.advance()
         finally:
             if "bf16" not in asked:
@@ -56,31 +56,17 @@ def _convert(merged: Path, target: Path, kind: str) -> None:
         raise ModelError(
             "llama.cpp's converter is not installed.", "Install from requirements/ again."
         )
-    done = subprocess.run(
-        [sys.executable, spec.origin, str(merged), "--outfile", str(target), "--outtype", kind],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
+    told(
+        [spec.origin, str(merged), "--outfile", str(target), "--outtype", kind],
+        "llama.cpp's converter cannot convert this model",
+        "Export `merged`, which transformers and vLLM load.",
     )
-    if done.returncode != 0:
-        raise ModelError(
-            f"llama.cpp's converter cannot convert this model ({last_line(done.stderr)}).",
-            "Export `merged`, which transformers and vLLM load.",
-        )
 
 
-def child(*words: str) -> str:
-    """What `llamacpp` prints in a process of its own. Raises ModelError with what it said."""
-    done = subprocess.run(
-        [sys.executable, "-m", "appliance.export.llamacpp", *words], capture_output=True, text=True
+def llamacpp(*words: str) -> str:
+    """A verb of `export/llamacpp.py`."""
+    return told(
+        ["-m", "appliance.export.llamacpp", *words],
+        f"llama.cpp failed to {words[0]} {words[1]}",
+        "Export `merged`, or another kind of GGUF.",
     )
-    if done.returncode != 0:
-        raise ModelError(
-            f"llama.cpp failed to {words[0]} {words[1]} ({last_line(done.stderr)}).",
-            "Export `merged`, or another kind of GGUF.",
-        )
-    return done.stdout
-
-
-def last_line(text: str) -> str:
-    return ([line.strip() for line in text.splitlines() if line.strip()] or ["it said nothing"])[-1]

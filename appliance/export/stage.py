@@ -20,6 +20,8 @@ from appliance.model.load import base_of, resolve
 from appliance.recipe import Recipe
 from appliance.run import RunDir, now
 
+MARKS = {True: "ok", False: "NO", None: " ?"}  # of a claim
+
 
 def export(
     run: RunDir,
@@ -47,7 +49,9 @@ def export(
             "Name that base, or train anew.",
         )
     run.export_facts.unlink(missing_ok=True)  # what it says is true no longer
-    forms, facts = _write(run, recipe, ref.folder, scale, tuple(formats or recipe.export.formats))
+    forms, facts = _write(
+        run, recipe, ref.folder, scale, tuple(dict.fromkeys(formats or recipe.export.formats))
+    )
     checks = prove(run, recipe, ref.folder, scale, forms) if forms else []
     _tell(run, checks, scale)
     write_json(
@@ -86,7 +90,8 @@ def _write(
         forms["adapter"] = _adapter(run, strength)
         console.say(f"  adapter in {run.exported_adapter}")
     if kinds:
-        files = gguf.write(run.merged, run.gguf, kinds, run.root.resolve().name)
+        name = run.root.resolve().name + ("" if strength == 1 else f"-{strength:g}")
+        files = gguf.write(run.merged, run.gguf, kinds, name)
         for kind, path in files.items():
             forms[gguf.PREFIX + kind] = path
             console.say(f"  {path} ({path.stat().st_size / 1e6:.0f} MB)")
@@ -132,14 +137,15 @@ def _modelfiles(run: RunDir, recipe: Recipe, base: Path, files: dict[str, Path])
 
 def _tell(run: RunDir, checks: list[Check], strength: float) -> None:
     """Write export/proof.json, and say it. Raises ProofFailed."""
-    failed = [check for check in checks if not check.holds]
+    failed = [check for check in checks if check.holds is False]
+    open_ = [f"{check.form}: {check.name}" for check in checks if check.holds is None]
     write_json(
         run.proof,
-        {"time": now(), "strength": strength, "holds": not failed,
+        {"time": now(), "strength": strength, "holds": not failed, "not_measured": open_,
          "checks": [vars(check) for check in checks]},
     )  # fmt: skip
     for check in checks:
-        console.say(f"  {'ok  ' if check.holds else 'NO  '}{check.form}: {check.text}")
+        console.say(f"  {MARKS[check.holds]}  {check.form}: {check.text}")
     if not failed:
         run.unusable.unlink(missing_ok=True)
         return
