@@ -94,7 +94,7 @@ def spoil(loaded: Any, told: list[tuple[str, str]], general: list[Any], steps: i
         logprobs, _, target = bearing_logprobs(loaded.model, inputs, labels)
         loss = -logprobs.gather(-1, target[:, None]).mean()
         if general:
-            loss = loss + kept.term(loaded.model, 1)
+            loss = loss + kept.term(loaded.model, kept.turn(1))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.model import backend
-from appliance.model.prefix import SHORTEST, lend
+from appliance.model.packed import SHORTEST
 
 FEWER = 0.8  # a batch is made smaller when no more than this share of its rows still goes on
 
@@ -95,5 +95,7 @@ def _begin(model: Any, ids: Sequence[Sequence[int]]) -> tuple[Any, int]:
         return cache, 0
     block = backend.torch().tensor([list(first[:length])])
     model(input_ids=block, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    lend(cache, len(ids))
+    for layer in cache.layers:  # lent to every row: nothing is copied yet
+        layer.keys = layer.keys.expand(len(ids), -1, -1, -1)
+        layer.values = layer.values.expand(len(ids), -1, -1, -1)
     return cache, length

@@ -85,16 +85,33 @@ def bearing_logprobs(model: Any, inputs: dict[str, Any], labels: Any) -> tuple[A
     A hook hands the output layer only the n places that carry loss: it is a fifth of the work of
     a small model, and its logits are most of the memory.
     """
+    logits, _ = bearing_logits(model, inputs, labels)
+    return backend.torch().log_softmax(logits.float(), -1), *bearing(labels)
+
+
+def bearing(labels: Any) -> tuple[Any, Any]:
+    """(row of each place that carries loss [n], target token of each [n])."""
     shifted = labels[:, 1:]
-    bearing = shifted != IGNORE
+    found = shifted != IGNORE
+    return found.nonzero()[:, 0], shifted[found]
+
+
+def at_bearing(hidden: Any, labels: Any) -> Any:
+    """Of the decoder's hidden states [rows, tokens, size] those that say a token with loss."""
+    return hidden[:, : labels.shape[1] - 1][labels[:, 1:] != IGNORE]
+
+
+def bearing_logits(model: Any, inputs: dict[str, Any], labels: Any) -> tuple[Any, Any]:
+    """(logits [n, vocabulary], the hidden states [n, size] that they are computed of)."""
+    hidden: list[Any] = []
 
     def pick(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (args[0][:, :-1][bearing], *args[1:])
+        hidden.append(at_bearing(args[0], labels))
+        return (hidden[0], *args[1:])
 
     hook = model.get_output_embeddings().register_forward_pre_hook(pick)
     try:
         logits = model(**inputs, use_cache=False).logits
     finally:
         hook.remove()
-    logprobs = backend.torch().log_softmax(logits.float(), -1)
-    return logprobs, bearing.nonzero()[:, 0], shifted[bearing]
+    return logits, hidden[0]

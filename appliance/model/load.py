@@ -12,7 +12,7 @@ from typing import Any
 from appliance.console import console
 from appliance.disk import read_json, sha256
 from appliance.errors import ModelError
-from appliance.model import backend, dense, embedded, plain, prefix
+from appliance.model import attention, backend, dense, embedded, packed, plain
 from appliance.sections.source import ModelSection
 
 
@@ -150,8 +150,9 @@ def open_model(
         tokenizer.chat_template, turns = plain.TEMPLATE, plain.TURNS
     if not backend.on_gpu():
         dense.hold(model)
+        attention.use(model)
         if not gradient_checkpointing:
-            prefix.share_prefixes(model)
+            packed.pack(model)
     return Loaded(ref, model, tokenizer, section.max_length, turns=turns)
 
 

@@ -9,14 +9,31 @@ and schedule stay the recipe's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import cycle, islice
 from typing import Any
 
+from appliance.console import console
+from appliance.model import backend
 from appliance.model.adapter import switched_off
+from appliance.model.at_once import Group, ask_all, batches
 from appliance.model.chat import Encoded
-from appliance.model.likelihood import bearing_logprobs, block
+from appliance.model.likelihood import at_bearing, bearing, bearing_logits, block
 from appliance.model.load import Loaded
+from appliance.model.packed import Riders, riding
+
+MOST = 2**29  # bytes of the base's hidden states that are kept
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The rows that one micro-batch rehearses, `share` of its step's."""
+
+    rows: Group
+    labels: Any
+    riders: Riders
+    share: float
 
 
 class Rehearsal:
@@ -38,10 +55,15 @@ class Rehearsal:
         self.loaded, self.rows_per_step = loaded, rows_per_step
         self.loss_weight, self.kl_weight = loss_weight, kl_weight
         self.rows = list(rows)
-        self.turns: Iterator[Encoded] = cycle(self.rows)
+        self.turns: Iterator[int] = cycle(range(len(self.rows)))
         self.seen_rows = self.seen_tokens = 0
         self.owed = Fraction(0)
         self.last_kl: float | None = None
+        self.base = BaseSays(loaded)
+
+    def ask_base(self) -> None:
+        """What the base says of every row, before training: it is the same at each turn."""
+        self.base.ask(self.rows, keep=bool(self.kl_weight))
 
     def go_on(self, step: int) -> None:
         """As after `step` steps: at the end of each, what was owed until then is taken."""
@@ -50,30 +72,19 @@ class Rehearsal:
         lengths = [len(row.input_ids) for row in self.rows]
         rounds, rest = divmod(self.seen_rows, len(lengths))
         self.seen_tokens = rounds * sum(lengths) + sum(lengths[:rest])
-        self.turns = islice(cycle(self.rows), rest, None)
+        self.turns = islice(cycle(range(len(self.rows))), rest, None)
 
-    def term(self, model: Any, accumulation: int) -> Any:
-        """One micro-batch's part, as a mean: rows are owed evenly over a step's micro-batches.
-
-        None where this micro-batch owes no whole row yet.
-        """
+    def turn(self, accumulation: int) -> Turn | None:
+        """What the next micro-batch rehearses; None where it owes no whole row yet."""
         count = self.owe(accumulation)
         if not count:
             return None
-        rows = [next(self.turns) for _ in range(count)]
+        taken = [next(self.turns) for _ in range(count)]
         self.seen_rows += count
-        self.seen_tokens += sum(len(row.input_ids) for row in rows)
-        inputs, labels = block(rows, self.loaded.tokenizer)
-        tuned, owner, target = bearing_logprobs(model, inputs, labels)
-        loss = tuned.new_zeros(())
-        if self.loss_weight:
-            loss = loss - self.loss_weight * tuned.gather(-1, target[:, None]).mean()
-        if self.kl_weight:
-            kl = weighed(self._kl(model, inputs, labels, tuned), owner)
-            self.last_kl = float(kl.detach())
-            loss = loss + self.kl_weight * kl
-        # A step's mean over its rows: this micro-batch holds `count` of them.
-        return loss * float(count * accumulation / self.rows_per_step)
+        self.seen_tokens += sum(len(self.rows[i].input_ids) for i in taken)
+        inputs, labels = block([self.rows[i] for i in taken], self.loaded.tokenizer)
+        share = float(count * accumulation / self.rows_per_step)
+        return Turn(taken, labels, Riders(inputs), share)
 
     def owe(self, accumulation: int) -> int:
         """How many rows the next micro-batch takes, so that a step gets its number."""
@@ -82,17 +93,82 @@ class Rehearsal:
         self.owed -= count
         return count
 
-    def _kl(self, model: Any, inputs: dict[str, Any], labels: Any, tuned: Any) -> Any:
-        """KL(base || tuned) at each place that carries loss [n], in nats."""
-        import torch
+    def term(self, model: Any, turn: Turn) -> Any:
+        """The turn's part of its step's mean over rows."""
+        owner, target = bearing(turn.labels)
+        tuned = self._tuned(model, turn).float().log_softmax(-1)
+        loss = tuned.new_zeros(())
+        if self.loss_weight:
+            loss = loss - self.loss_weight * tuned.gather(-1, target[:, None]).mean()
+        if self.kl_weight:
+            base = self.base.of(model, turn)
+            kl = weighed((base.exp() * (base - tuned)).sum(-1), owner)
+            self.last_kl = float(kl.detach())
+            loss = loss + self.kl_weight * kl
+        return loss * turn.share
 
-        with torch.no_grad(), switched_off(self.loaded):
-            base, _, _ = bearing_logprobs(model, inputs, labels)
-        return (base.exp() * (base - tuned)).sum(-1)
+    def _tuned(self, model: Any, turn: Turn) -> Any:
+        """Logits [n, vocabulary]: of what rode in the task's pass, else by a pass of its own."""
+        if turn.riders.hidden is None:
+            return bearing_logits(model, turn.riders.inputs, turn.labels)[0]
+        return model.get_output_embeddings()(at_bearing(turn.riders.hidden, turn.labels))
 
     def facts(self) -> dict[str, Any]:
         """What was rehearsed: for train.json."""
         return {"rows": self.seen_rows, "tokens": self.seen_tokens, "last_kl": self.last_kl}
+
+
+@dataclass
+class BaseSays:
+    """What the base says at each row's places with loss: log-probabilities.
+
+    The hidden states before its output layer are kept, which are a hundred times smaller than what
+    it makes of them. `direct`: is the output layer all that stands behind them? It is not in models
+    that cap or scale their logits; there, and where they are more than MOST, none are kept.
+    """
+
+    loaded: Loaded
+    hidden: dict[int, Any] = field(default_factory=dict)
+    direct: bool = False
+
+    def ask(self, rows: Sequence[Encoded], keep: bool) -> None:
+        """Once for all rows, in batches of like length."""
+        self.direct = self._is_direct(rows[0])
+        size = self.loaded.model.config.hidden_size
+        if not (keep and self.direct) or 2 * size * sum(row.bearing for row in rows) > MOST:
+            return
+        with console.progress("base", len(rows)) as bar:
+
+            def ask(group: Group) -> None:
+                inputs, labels = block([rows[i] for i in group], self.loaded.tokenizer)
+                _, hidden = self._logits(self.loaded.model, inputs, labels)
+                owner, _ = bearing(labels)
+                for place, row in enumerate(group):
+                    self.hidden[row] = hidden[owner == place].cpu()
+                bar.advance(len(group))
+
+            ask_all(batches([len(row.input_ids) for row in rows], 4096, 32), ask)
+
+    def _is_direct(self, row: Encoded) -> bool:
+        logits, hidden = self._logits(self.loaded.model, *block([row], self.loaded.tokenizer))
+        again = self.loaded.model.get_output_embeddings()(hidden)
+        return bool(backend.torch().allclose(logits.float(), again.float()))
+
+    def of(self, model: Any, turn: Turn) -> Any:
+        """[n, vocabulary], fp32."""
+        torch = backend.torch()
+        if not self.hidden:
+            logits, _ = self._logits(model, turn.riders.inputs, turn.labels)
+        else:
+            hidden = torch.cat([self.hidden[row] for row in turn.rows]).to(turn.labels.device)
+            with torch.no_grad():
+                logits = model.get_output_embeddings()(hidden)
+        return logits.float().log_softmax(-1)
+
+    def _logits(self, model: Any, inputs: dict[str, Any], labels: Any) -> tuple[Any, Any]:
+        with backend.torch().no_grad(), switched_off(self.loaded):
+            found: tuple[Any, Any] = bearing_logits(model, inputs, labels)
+        return found
 
 
 def weighed(values: Any, owner: Any) -> Any:
@@ -121,19 +197,19 @@ def rehearsing(trainer_class: type, rehearsal: Rehearsal | None) -> type:
             num_items_in_batch: Any = None,
             **kwargs: Any,
         ) -> Any:
-            loss = super().compute_loss(
-                model,
-                inputs,
-                return_outputs=return_outputs,
-                num_items_in_batch=num_items_in_batch,
-                **kwargs,
-            )
-            if not model.training:
-                return loss
             accumulation = self.current_gradient_accumulation_steps
-            term = rehearsed.term(model, accumulation)
-            if term is None:
+            turn = rehearsed.turn(accumulation) if model.training else None
+            with riding(turn.riders if turn and rehearsed.base.direct else None):
+                loss = super().compute_loss(
+                    model,
+                    inputs,
+                    return_outputs=return_outputs,
+                    num_items_in_batch=num_items_in_batch,
+                    **kwargs,
+                )
+            if turn is None:
                 return loss
+            term = rehearsed.term(model, turn)
             # transformers divides by the accumulation itself unless the loss was already divided
             # by the items of the whole step.
             divides = not self.model_accepts_loss_kwargs or num_items_in_batch is None

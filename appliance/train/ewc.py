@@ -44,7 +44,7 @@ from appliance.model.at_once import batches
 from appliance.model.chat import Encoded
 from appliance.model.likelihood import bearing_logprobs, block
 from appliance.model.load import Loaded
-from appliance.model.prefix import whole_rows
+from appliance.model.packed import whole_rows
 
 ROWS = 128  # of each factor at most; more dialogues are added up in them with random signs
 TOKENS = 512  # at once while estimating: the activations of this many are kept

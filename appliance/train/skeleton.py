@@ -208,13 +208,15 @@ def rehearsal_term(run: RunDir, recipe: Recipe, loaded: Loaded, facts: Facts) ->
             f"    {name}: {source['used']} of {source['rows']} rows used"
             + (f", {source['repeated']} taken again" if source["repeated"] else "")
         )
-    return Rehearsal(
+    rehearsed = Rehearsal(
         loaded,
         rows,
         per_step,
         loss_weight=recipe.rehearsal.loss,
         kl_weight=recipe.anchor.kl,
     )
+    rehearsed.ask_base()
+    return rehearsed
 
 
 def ewc_term(run: RunDir, recipe: Recipe, loaded: Loaded) -> Ewc | None:

@@ -36,7 +36,8 @@ def row(loaded):
 def term(loaded, row, **weights):
     from appliance.train.anchor import Rehearsal
 
-    return Rehearsal(loaded, [row], Fraction(2), **weights).term(loaded.model, 1)
+    rehearsal = Rehearsal(loaded, [row], Fraction(2), **weights)
+    return rehearsal.term(loaded.model, rehearsal.turn(1))
 
 
 def test_the_kl_of_an_untrained_adapter_is_zero_and_pulls_at_nothing(loaded, row):
@@ -73,6 +74,30 @@ def test_a_changed_adapter_has_a_kl_and_a_gradient_that_leads_back(loaded, row):
         less = term(loaded, row, loss_weight=0.0, kl_weight=1.0)
     assert float(kl) > 0.01
     assert float(less) < float(kl)
+
+
+def test_what_the_base_says_is_asked_once_and_kept(row):
+    """In fp32: the term is that of a base that is asked at each turn."""
+    import torch
+    from helpers import in_fp32
+
+    from appliance.model import adapter
+    from appliance.train.anchor import Rehearsal
+
+    loaded = in_fp32()
+    adapter.attach(loaded, r=16, alpha=16, dropout=0.0, target_modules=("q_proj", "v_proj"), seed=1)
+    weights = {"loss_weight": 0.5, "kl_weight": 1.0}
+    kept, asked = (Rehearsal(loaded, [row], Fraction(2), **weights) for _ in range(2))
+    kept.ask_base()
+    assert list(kept.base.hidden) == [0]
+    assert kept.base.hidden[0].shape == (row.bearing, loaded.model.config.hidden_size)
+    with torch.no_grad():
+        for name, parameter in loaded.model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.05)
+    terms = [float(r.term(loaded.model, r.turn(1)).detach()) for r in (kept, asked)]
+    assert terms[0] == pytest.approx(terms[1], rel=1e-3)
+    assert terms[0] > 0.01
 
 
 def test_a_run_rehearses_beside_its_steps(sft_run):

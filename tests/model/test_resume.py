@@ -119,16 +119,16 @@ def test_out_of_memory_halves_the_rows_at_once_and_goes_on_from_the_last_step(
 
     whole, calls = anchor.Rehearsal.term, []
 
-    def full_at_the_seventh(self, model, accumulation):
-        calls.append(accumulation)
+    def full_at_the_seventh(self, model, turn):
+        calls.append(len(turn.rows))
         if len(calls) == 7:
             raise torch.OutOfMemoryError("made for this test")
-        return whole(self, model, accumulation)
+        return whole(self, model, turn)
 
     small = train_here(prepared, "small", "train.micro_batch=2")
     monkeypatch.setattr(anchor.Rehearsal, "term", full_at_the_seventh)
     halved = train_here(prepared, "halved", "train.micro_batch=4")
-    assert calls[:9] == [1] * 7 + [2, 2]  # step 7 again, in halves
+    assert calls[:8] == [1] * 8  # step 7 again, in halves: one of them owes the row
     events = [json.loads(line) for line in (halved / "events.jsonl").open()]
     memory = [e for e in events if e["kind"] == "memory"]
     assert [(e["step"], e["micro"]) for e in memory] == [(6, 2)]
@@ -146,7 +146,7 @@ def test_where_one_row_is_too_much_it_says_what_to_do(prepared, monkeypatch):
     from appliance.errors import TrainingFailed
     from appliance.train import anchor
 
-    def full(self, model, accumulation):
+    def full(self, model, turn):
         raise torch.OutOfMemoryError("made for this test")
 
     monkeypatch.setattr(anchor.Rehearsal, "term", full)
