@@ -58,6 +58,7 @@ class RunDir:
     exported_adapter = property(lambda self: self.root / "export" / "adapter")
     gguf = property(lambda self: self.root / "export" / "gguf")
     proof = property(lambda self: self.root / "export" / "proof.json")
+    card = property(lambda self: self.root / "export" / "README.md")
     unusable = property(lambda self: self.root / "export" / "UNUSABLE")
     export_facts = property(lambda self: self.root / "export" / "export.json")
     advice = property(lambda self: self.root / "advice.json")

@@ -1,4 +1,4 @@
-"""The verbs that make a run and use one: train, evaluate, export, chat."""
+"""The verbs that make a run and use one: train, evaluate, export, push, chat."""
 
 from __future__ import annotations
 
@@ -145,6 +145,23 @@ def export(folder: str, strength: float | None, formats: tuple[str, ...], force:
 
         work(run, run.recipe(), strength=strength, formats=formats, force=force)
     console.say(f"exported to {run.merged.parent}")
+
+
+@main.command(context_settings=PLAIN)
+@click.argument("folder", metavar="RUN")
+@click.argument("repo", metavar="OWNER/NAME")
+@click.option("--public", is_flag=True, help="Make a new repository public (else private).")
+def push(folder: str, repo: str, public: bool) -> None:
+    """Send what RUN exported, its card and its proof to the Hugging Face Hub."""
+    from appliance.run import RunDir
+
+    run = RunDir.open(folder)
+    with run.lock():
+        quiet(run.log)
+        from appliance.export.push import push as work
+
+        address = work(run, repo, public=public)
+    console.result(address)
 
 
 @main.command(context_settings=PLAIN)

@@ -10,7 +10,7 @@ from typing import Any
 from appliance.console import console
 from appliance.disk import placed_folder, read_json, sha256, write_json, write_text
 from appliance.errors import GateRefused, ModelError, ProofFailed, RunError
-from appliance.export import gguf, modelfile
+from appliance.export import card, gguf, modelfile
 from appliance.export.merge import merge
 from appliance.export.proof import Check, prove, tokenizer_of
 from appliance.gate import remedies
@@ -48,30 +48,32 @@ def export(
             f"{ref.folder} is not the base that {run.root} was trained on (its weights differ).",
             "Name that base, or train anew.",
         )
-    run.export_facts.unlink(missing_ok=True)  # what it says is true no longer
-    forms, facts = _write(
-        run, recipe, ref.folder, scale, tuple(dict.fromkeys(formats or recipe.export.formats))
-    )
+    wanted = tuple(dict.fromkeys(formats or recipe.export.formats))
+    forms, merged = _write(run, recipe, ref.folder, scale, wanted)
     checks = prove(run, recipe, ref.folder, scale, forms) if forms else []
     _tell(run, checks, scale)
-    write_json(
-        run.export_facts,
-        {
-            "time": now(),
-            "verdict": verdict["ship"],
-            "strength": scale,
-            "forced": force,
-            "adapter_sha256": sha256(weights_file(run.adapter)),
-            "merged": facts,
-            "forms": {form: str(path.relative_to(run.root)) for form, path in forms.items()},
-            "files": {
-                str(p.relative_to(run.merged.parent)): sha256(p)
-                for path in forms.values()
-                for p in (sorted(path.iterdir()) if path.is_dir() else [path])
-                if p.is_file()
-            },
-        },
-    )
+    facts = {
+        "time": now(),
+        "verdict": verdict["ship"],
+        "strength": scale,
+        "forced": force,
+        "adapter_sha256": sha256(weights_file(run.adapter)),
+        "merged": merged,
+        "forms": {form: str(path.relative_to(run.root)) for form, path in forms.items()},
+        "files": {str(p.relative_to(run.merged.parent)): sha256(p) for p in _files(run, forms)},
+    }
+    if forms:
+        card.write(run, recipe, ref.folder, facts)
+    write_json(run.export_facts, facts)
+
+
+def _files(run: RunDir, forms: dict[str, Path]) -> list[Path]:
+    found = []
+    for form, path in forms.items():
+        found += sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+        if form.startswith(gguf.PREFIX):
+            found += run.gguf.glob(f"Modelfile-{form.removeprefix(gguf.PREFIX)}")
+    return found
 
 
 def _write(
@@ -81,20 +83,23 @@ def _write(
     is a form of each export that holds some."""
     forms: dict[str, Path] = {}
     facts: dict[str, Any] = {}
+
+    def placed(form: str, path: Path, said: str) -> None:
+        run.export_facts.unlink(missing_ok=True)  # from here on they are another export's
+        forms[form] = path
+        console.say(f"  {said}")
+
     kinds = gguf.kinds(formats)
     if "merged" in formats or kinds:
         facts = merge(base, run.adapter, run.merged, strength)
-        forms["merged"] = run.merged
-        console.say(f"  merged model in {run.merged}")
+        placed("merged", run.merged, f"merged model in {run.merged}")
     if "adapter" in formats:
-        forms["adapter"] = _adapter(run, strength)
-        console.say(f"  adapter in {run.exported_adapter}")
+        placed("adapter", _adapter(run, strength), f"adapter in {run.exported_adapter}")
     if kinds:
         name = run.root.resolve().name + ("" if strength == 1 else f"-{strength:g}")
         files = gguf.write(run.merged, run.gguf, kinds, name)
         for kind, path in files.items():
-            forms[gguf.PREFIX + kind] = path
-            console.say(f"  {path} ({path.stat().st_size / 1e6:.0f} MB)")
+            placed(gguf.PREFIX + kind, path, f"{path} ({path.stat().st_size / 1e6:.0f} MB)")
         _modelfiles(run, recipe, base, files)
     return forms, facts
 
