@@ -17,6 +17,7 @@ from appliance.model.adapter import weights_file
 from appliance.model.load import base_of
 
 STEM = "base_model.model."
+ALL = slice(None)
 
 
 class Change(Protocol):
@@ -25,8 +26,8 @@ class Change(Protocol):
     @property
     def shape(self) -> tuple[int, ...]: ...
 
-    def of(self, weight: Any, strength: float) -> Any:
-        """The weight in fp32 -> the merged one in fp32."""
+    def of(self, weight: Any, strength: float, rows: slice = ALL) -> Any:
+        """These rows of the weight in fp32 -> the merged ones in fp32."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Lora:
     def shape(self) -> tuple[int, ...]:
         return (self.b.shape[0], self.a.shape[1])
 
-    def of(self, weight: Any, strength: float) -> Any:
-        return weight + strength * self.scale * (self.b.float() @ self.a.float())
+    def of(self, weight: Any, strength: float, rows: slice = ALL) -> Any:
+        return weight + strength * self.scale * (self.b[rows].float() @ self.a.float())
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ class Dora:
     def shape(self) -> tuple[int, ...]:
         return self.lora.shape
 
-    def of(self, weight: Any, strength: float) -> Any:
-        turned = self.lora.of(weight, 1.0)
-        tuned = self.m.float()[:, None] * turned / turned.norm(dim=1, keepdim=True)
+    def of(self, weight: Any, strength: float, rows: slice = ALL) -> Any:
+        turned = self.lora.of(weight, 1.0, rows)
+        tuned = self.m[rows].float()[:, None] * turned / turned.norm(dim=1, keepdim=True)
         return weight.lerp(tuned, strength)
 
 
@@ -86,8 +87,8 @@ class Whole:
     def shape(self) -> tuple[int, ...]:
         return tuple(self.file.get_slice(self.name).get_shape())
 
-    def of(self, weight: Any, strength: float) -> Any:
-        return weight.lerp(self.file.get_tensor(self.name).float(), strength)
+    def of(self, weight: Any, strength: float, rows: slice = ALL) -> Any:
+        return weight.lerp(self.file.get_slice(self.name)[rows].float(), strength)
 
 
 def read(folder: Path) -> tuple[dict[str, Change], dict[str, Any]]:

@@ -49,7 +49,8 @@ def threads() -> int:
 class Gguf:
     """A GGUF file, loaded on the CPU."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, room: int = CONTEXT) -> None:
+        """`room`: tokens that a dialogue may have. Raises ModelError when it cannot be loaded."""
         self.llama = llama = library()
 
         class Model(llama.LlamaModel):  # type: ignore[name-defined]
@@ -58,9 +59,14 @@ class Gguf:
         how = llama.LlamaModelParams()
         how.n_gpu_layers = 0
         context = llama.LlamaContextParams()
-        context.n_ctx = context.n_batch = context.n_ubatch = CONTEXT
+        context.n_ctx = context.n_batch = context.n_ubatch = room
         context.n_threads = context.n_threads_batch = threads()
-        self.model = Model(path, how, verbose=False)
+        try:
+            self.model = Model(path, how, verbose=False)
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"llama.cpp cannot load {path}.", "Name a whole GGUF file of a model it knows."
+            ) from error
         self.vocabulary = self.model.get_vocab()
         Model.n_vocab = self.vocabulary.n_vocab
         self.context = llama.LlamaContext(self.model, context, verbose=False)
@@ -74,22 +80,45 @@ class Gguf:
         """The chat template in the file; empty where there is none."""
         return str(self.model.get_default_chat_template())
 
+    @property
+    def marks(self) -> dict[str, str]:
+        """The special tokens that a chat template may name."""
+        named = {"bos_token": self.vocabulary.token_bos(), "eos_token": self.vocabulary.token_eos()}
+        return {n: self.vocabulary.get_text(t) if t >= 0 else "" for n, t in named.items()}
+
     def ends(self, token: int) -> bool:
         """Does this token end a turn?"""
         return bool(self.vocabulary.is_eog(token))
 
     def logits(self, ids: Sequence[int], places: Sequence[int]) -> Any:
         """What it says after the tokens at `places` of `ids`: numpy [places, vocabulary], fp32."""
+        self.context.kv_cache_clear()
+        return self._read(ids, 0, places)
+
+    def _read(self, ids: Sequence[int], begun: int, places: Sequence[int]) -> Any:
+        """`logits` of tokens that stand behind `begun` others that were read before."""
         import numpy as np
 
-        self.context.kv_cache_clear()
         wanted = set(places)
         batch = self.llama.LlamaBatch(n_tokens=len(ids), embd=0, n_seq_max=1, verbose=False)
         for place, token in enumerate(ids):
-            batch.add(token, place, [0], place in wanted)
+            batch.add(token, begun + place, [0], place in wanted)
         self.context.decode(batch)
         found = [self.context.get_logits_ith(place) for place in places]
         return np.asarray(found, dtype=np.float32)
+
+    def answer(self, text: str, room: int) -> tuple[str, int, bool]:
+        """Greedy, at most `room` tokens: (the answer, its tokens, was it cut?)."""
+        ids = self.tokens(text)
+        self.context.kv_cache_clear()
+        said: list[int] = []
+        token = int(self._read(ids, 0, [len(ids) - 1])[0].argmax())
+        while not self.ends(token):
+            said.append(token)
+            if len(said) >= room:
+                break
+            token = int(self._read([token], len(ids) + len(said) - 1, [0])[0].argmax())
+        return str(self.vocabulary.detokenize(said)), len(said), not self.ends(token)
 
 
 def ask(path: str, questions: str, answers: str) -> None:

@@ -1,8 +1,11 @@
 """The merged 16-bit model, made shard by shard from the 16-bit base.
 
 What becomes of each weight is said in `export/changes.py`; it is computed in fp32 and rounded once
-to the base's own type. One shard is in memory at a time. All other files, the tokenizer's among
-them, are copied byte for byte; a base without a chat template gets the one it was trained with.
+to the base's own type. A merged shard has the base's header, byte for byte, and behind it the
+weights in the base's order, some rows at a time: a file of safetensors can be read so, but its
+library writes it only from memory, where a shard of an 8B model takes 5 GB. All other files, the
+tokenizer's among them, are copied byte for byte; a base without a chat template gets the one it
+was trained with.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from appliance.console import console
 from appliance.disk import need, placed_folder
@@ -20,6 +23,7 @@ from appliance.export.changes import Change, read
 from appliance.model import plain
 
 SKIPPED = {".gitattributes", ".cache"}
+BLOCK = 2**25  # bytes that are read, or computed in fp32, at a time
 
 
 def merge(base: Path, adapter: Path, target: Path, strength: float) -> dict[str, Any]:
@@ -71,28 +75,57 @@ def _merge_shard(
 ) -> list[str]:
     """Write the shard merged; gives the names of the weights in it that the adapter changes."""
     from safetensors import safe_open
-    from safetensors.torch import save_file
 
-    out: dict[str, Any] = {}
     changed = []
-    with safe_open(source, framework="pt") as shard:
-        for name in shard.keys():  # noqa: SIM118 - not a dict
-            weight = shard.get_tensor(name)
-            if name in changes:
-                changed.append(name)
-                weight = _merged(weight, changes[name], strength, f"{source}: {name}")
-            out[name] = weight
-        metadata = shard.metadata()
-    save_file(out, target, metadata=metadata or {"format": "pt"})
-    target.chmod(0o644)  # safetensors writes 0600, and whoever serves it may be another uid
+    with source.open("rb") as file, target.open("wb") as out:
+        start, places = _header(file)
+        file.seek(0)
+        _copy(file, out, start)
+        for name, (begin, end) in sorted(places.items(), key=lambda item: item[1]):
+            if name not in changes:
+                file.seek(start + begin)
+                _copy(file, out, end - begin)
+                continue
+            changed.append(name)
+            # Opened anew for each weight: what was read of it leaves the memory with it.
+            with safe_open(source, framework="pt") as shard:
+                _write_merged(shard.get_slice(name), changes[name], strength, out, source, name)
     return changed
 
 
-def _merged(weight: Any, change: Change, strength: float, where: str) -> Any:
-    if tuple(weight.shape) != change.shape:
+def _header(file: BinaryIO) -> tuple[int, dict[str, tuple[int, int]]]:
+    """(where the weights begin, {name: where its bytes are behind that}): the form's own words,
+    https://huggingface.co/docs/safetensors."""
+    size = int.from_bytes(file.read(8), "little")
+    header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    return 8 + size, {name: tuple(entry["data_offsets"]) for name, entry in header.items()}
+
+
+def _copy(file: BinaryIO, out: BinaryIO, count: int) -> None:
+    while count:
+        piece = file.read(min(count, BLOCK))
+        if not piece:
+            raise ModelError(f"{file.name} ends too soon.", "Fetch the base again.")
+        out.write(piece)
+        count -= len(piece)
+
+
+def _write_merged(
+    weight: Any, change: Change, strength: float, out: BinaryIO, source: Path, name: str
+) -> None:
+    import torch
+
+    shape = tuple(weight.get_shape())
+    if shape != change.shape:
         raise ModelError(
-            f"{where} is {tuple(weight.shape)}, the adapter's is {change.shape}.",
+            f"{source}: {name} is {shape}, the adapter's is {change.shape}.",
             "Name the base that it was trained on.",
         )
-    # Adding a zero would still make +0 of -0.
-    return change.of(weight.float(), strength).to(weight.dtype) if strength else weight
+    step = max(1, BLOCK // (4 * shape[-1]))
+    for first in range(0, shape[0], step):
+        rows = slice(first, first + step)
+        piece = weight[rows]
+        if strength:  # adding a zero would still make +0 of -0
+            piece = change.of(piece.float(), strength, rows).to(piece.dtype)
+        out.write(memoryview(piece.contiguous().view(torch.uint8).numpy()))

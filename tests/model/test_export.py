@@ -90,6 +90,65 @@ def test_llama_cpp_itself_answers_and_stops(exported):
     assert len(said) > 2
 
 
+@pytest.mark.parametrize("form", ["merged", "adapter", "gguf/small-q8_0.gguf"])
+def test_each_form_can_be_asked(exported, form):
+    """By the verb, as a user does; three runs of a few steps know what the base knows."""
+    path = exported / "export" / form
+    words = ("--prompt", "What is the capital of France?", "--json", "--tokens", "40")
+    done = appliance("chat", str(path), *words)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert "Paris" in said["answer"]
+    assert "<|im_" not in said["answer"]
+    assert not said["cut"]
+
+
+def test_what_is_no_whole_gguf_file_is_said_to_be_none(tmp_path):
+    path = tmp_path / "broken.gguf"
+    for write, said in ((lambda: None, "There is no file"), (lambda: path.write_bytes(b"GGUF"),
+                                                            "cannot load")):  # fmt: skip
+        write()
+        done = appliance("chat", str(path), "--prompt", "Hello?")
+        assert done.returncode == 2
+        assert said in done.stderr
+
+
+def test_the_card_says_what_the_files_say_and_holds_no_row(exported):
+    from huggingface_hub import ModelCard
+
+    from appliance.disk import read_jsonl
+
+    card = ModelCard.load(exported / "export" / "README.md")
+    assert card.data.license == "apache-2.0"
+    assert card.data.base_model == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    assert card.data.eval_results[0].metric_type == "exact_match"
+    after = read(exported / "scores_after.json")
+    assert card.data.eval_results[0].metric_value == pytest.approx(after["task"]["value"], abs=1e-4)
+    for check in read(exported / "export" / "proof.json")["checks"]:
+        assert check["text"] in card.text
+    for source in read(exported / "manifest.json")["data"]:
+        assert source["sha256"] in card.text
+        assert source["path"] not in card.text
+    for row in read_jsonl(exported / "data" / "train.jsonl"):
+        assert row["messages"][-2]["content"] not in card.text
+    assert "data.limit: set" in card.text
+
+
+def test_a_base_that_was_swapped_is_refused_and_the_export_stays(copy, tmp_path):
+    other = tmp_path / "base"
+    shutil.copytree(base(), other)
+    with (other / "model.safetensors").open("r+b") as file:
+        file.seek(-1000, 2)
+        file.write(b"\x01" * 1000)
+    recipe = copy / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("name: embedded", f"name: {other}"))
+    before = read(copy / "export" / "export.json")
+    done = appliance("export", str(copy), "--force")
+    assert done.returncode == 2
+    assert "not the base" in done.stderr
+    assert read(copy / "export" / "export.json") == before
+
+
 def test_plain_peft_loads_the_adapter_at_half_its_strength(copy):
     done = appliance("export", str(copy), "--format", "adapter", "--strength", "0.5", "--force")
     assert done.returncode == 0, done.stderr
