@@ -127,7 +127,8 @@ def evaluate(
     "formats",
     multiple=True,
     metavar="FORM",
-    help="merged, adapter, gguf:bf16, gguf:f16, gguf:q8_0, gguf:q5_k_m, gguf:q4_k_m; repeat it.",
+    help="merged, adapter, gguf:lora, gguf:bf16, gguf:f16, gguf:q8_0, gguf:q5_k_m, gguf:q4_k_m; "
+    "repeat it.",
 )
 @click.option("--force", is_flag=True, help="Export although the verdict is no.")
 def export(folder: str, strength: float | None, formats: tuple[str, ...], force: bool) -> None:

@@ -104,12 +104,12 @@ def _parameter(tensor: Any) -> Any:
 
 def whole(tuned: Path, strength: float) -> Callable[[str, Any], Any]:
     """The same of a full fine-tuning: W + strength * (T - W)."""
-    files = _files(str(tuned))
+    held = files(str(tuned))
 
     def blended(name: str, weight: Any) -> Any:
-        if name not in files:
+        if name not in held:
             return weight
-        return weight.lerp(files[name].get_tensor(name).float(), strength)
+        return weight.lerp(held[name].get_tensor(name).float(), strength)
 
     return blended
 
@@ -161,9 +161,9 @@ def compare(base: str, adapter: str, strength: str, merged: str) -> None:
     """
     folder, dial = Path(adapter), float(strength)
     wanted = whole(folder, dial) if (folder / FULL).is_file() else by_peft(base, folder, dial)
-    after = _files(merged)
+    after = files(merged)
     found = {}
-    for name, file in _files(base).items():
+    for name, file in files(base).items():
         weight, mine = file.get_tensor(name), after[name].get_tensor(name)
         value = wanted(name, weight.float())
         change, right = value - weight.float(), value.to(weight.dtype)
@@ -176,7 +176,7 @@ def compare(base: str, adapter: str, strength: str, merged: str) -> None:
     json.dump(found, sys.stdout)
 
 
-def _files(folder: str) -> dict[str, Any]:
+def files(folder: str) -> dict[str, Any]:
     """{weight: the open file that holds it}."""
     from safetensors import safe_open
 

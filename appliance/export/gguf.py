@@ -15,13 +15,15 @@ from appliance.errors import ModelError
 from appliance.export.process import told
 
 PREFIX = "gguf:"
+LORA = "gguf:lora"
 CONVERTED = ("bf16", "f16")  # by the converter alone
 # Of 16 bit, at most: of the embedded model, a fifth of which are embeddings, which keep more bits.
 SIZES = {"bf16": 1.0, "f16": 1.0, "q8_0": 0.54, "q5_k_m": 0.45, "q4_k_m": 0.42}
 
 
 def kinds(formats: tuple[str, ...]) -> list[str]:
-    return [f.removeprefix(PREFIX) for f in formats if f.startswith(PREFIX)]
+    """Those of a whole model."""
+    return [f.removeprefix(PREFIX) for f in formats if f.startswith(PREFIX) and f != LORA]
 
 
 def write(merged: Path, folder: Path, asked: list[str], name: str) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
     python -m appliance.export.llamacpp quantize SOURCE TARGET KIND
     python -m appliance.export.llamacpp ask FILE QUESTIONS.json ANSWERS.npz
+    python -m appliance.export.llamacpp lora FILE LORA
 
 `cyllama` brings llama.cpp compiled into one extension, for the C library of 2014 on; nothing is
 compiled or downloaded here. Logits are read, and not a sampled text: a proof needs all of them.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,5 +148,11 @@ def ask(path: str, questions: str, answers: str) -> None:
     )
 
 
+def lora(path: str, adapter: str) -> None:
+    """Load an adapter over the model: names and shapes must fit."""
+    Gguf(path).model.lora_adapter_init(adapter)
+
+
 if __name__ == "__main__":
-    {"quantize": quantize, "ask": ask}[sys.argv[1]](*sys.argv[2:])
+    verbs: dict[str, Callable[..., None]] = {"quantize": quantize, "ask": ask, "lora": lora}
+    verbs[sys.argv[1]](*sys.argv[2:])

@@ -21,7 +21,7 @@ from appliance import memory
 from appliance.console import console
 from appliance.data.rows import read_pairs, read_rows
 from appliance.disk import read_jsonl, sha256
-from appliance.export.gguf import llamacpp
+from appliance.export.gguf import LORA, llamacpp
 from appliance.export.llamacpp import CONTEXT
 from appliance.export.modelfile import TRIED
 from appliance.export.process import told
@@ -33,6 +33,7 @@ from appliance.statistics import mean, share
 
 QUESTIONS, ROOM = 6, 24  # of the task and as many off it; tokens of an answer
 RIGHT = 0.99  # of a weight's values; sums in another order round a few the other way
+OFF = 1e-3  # share of a weight's change by which a factor's product may be off, in fp32
 NEAR_TIE = 1.0  # nats by which another token may be likelier than the end of turn
 STOPS = 0.8  # share of the answers that ended, which must end in each form too
 
@@ -131,6 +132,8 @@ def prove(
 ) -> list[Check]:
     """Every claim about every form. Raises ModelError when a form cannot even be asked."""
     checks: list[Check] = []
+    if LORA in forms:
+        checks += _of_lora(run, base, strength, forms)
     if "merged" in forms:
         checks += [weights("merged", run, base, strength, forms["merged"])]
         checks += [files("merged", base, forms["merged"])]
@@ -138,10 +141,13 @@ def prove(
     if kind is None:
         text = f"what it says is not measured: that needs {needed / memory.GIB:.0f} GiB of memory"
         return checks + [Check(form, "same", None, text, {}) for form in forms]
-    with tempfile.TemporaryDirectory() as made, console.progress("proof", 1 + len(forms)) as bar:
+    spoken = {form: path for form, path in forms.items() if form != LORA}
+    if not spoken:
+        return checks
+    with tempfile.TemporaryDirectory() as made, console.progress("proof", 1 + len(spoken)) as bar:
         questions = Questions(run, recipe, base, strength, kind, Path(made))
         bar.advance()
-        for form, path in forms.items():
+        for form, path in spoken.items():
             if form.startswith("gguf:"):
                 checks += _of_gguf(form, path, questions)
             elif form == "adapter":
@@ -228,6 +234,30 @@ def files(form: str, base: Path, merged: Path) -> Check:
     if other:
         text = f"not the base's: {', '.join(other)}"
     return Check(form, "files", not other, text, {"other": other})
+
+
+def _of_lora(run: RunDir, base: Path, strength: float, forms: Mapping[str, Path]) -> list[Check]:
+    """Its factors against the converter's own doing; llama.cpp loads it over a GGUF beside it."""
+    path = forms[LORA]
+    words = ["check", str(base), str(run.adapter), repr(strength), str(path)]
+    said = told(
+        ["-m", "appliance.export.lora", *words],
+        "What was written for llama.cpp's --lora cannot be read",
+        "Export it anew.",
+    )
+    found: dict[str, float] = json.loads(said.splitlines()[-1])
+    off = {name: by for name, by in found.items() if by > OFF}
+    text = f"its {len(found)} changes are what the converter makes of the adapter's"
+    if off:
+        worst = max(off, key=lambda name: off[name])
+        text = f"{len(off)} of {len(found)} changes are others ({worst} by {off[worst]:.0%})"
+    checks = [Check(LORA, "weights", not off, text, {"off": off})]
+    beside = next((p for form, p in forms.items() if form.startswith("gguf:") and p != path), None)
+    if beside is None:
+        text = "whether llama.cpp loads it is not measured: export a GGUF of the model beside it"
+        return [*checks, Check(LORA, "loads", None, text, {})]
+    llamacpp("lora", str(beside), str(path))
+    return [*checks, Check(LORA, "loads", True, f"llama.cpp loads it over {beside.name}", {})]
 
 
 def _of_gguf(form: str, path: Path, questions: Questions) -> list[Check]:

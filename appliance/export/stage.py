@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from appliance.console import console
-from appliance.disk import placed_folder, read_json, sha256, write_json, write_text
+from appliance.disk import placed, placed_folder, read_json, sha256, write_json, write_text
 from appliance.errors import GateRefused, ModelError, ProofFailed, RunError
 from appliance.export import card, gguf, modelfile
 from appliance.export.merge import merge
+from appliance.export.process import told
 from appliance.export.proof import Check, prove, tokenizer_of
 from appliance.gate import remedies
 from appliance.model.adapter import weights_file
@@ -84,7 +85,7 @@ def _write(
     forms: dict[str, Path] = {}
     facts: dict[str, Any] = {}
 
-    def placed(form: str, path: Path, said: str) -> None:
+    def done(form: str, path: Path, said: str) -> None:
         run.export_facts.unlink(missing_ok=True)  # from here on they are another export's
         forms[form] = path
         console.say(f"  {said}")
@@ -92,23 +93,25 @@ def _write(
     kinds = gguf.kinds(formats)
     if "merged" in formats or kinds:
         facts = merge(base, run.adapter, run.merged, strength)
-        placed("merged", run.merged, f"merged model in {run.merged}")
+        done("merged", run.merged, f"merged model in {run.merged}")
     if "adapter" in formats:
-        placed("adapter", _adapter(run, strength), f"adapter in {run.exported_adapter}")
+        done("adapter", _adapter(run, strength), f"adapter in {run.exported_adapter}")
+    name = run.root.resolve().name + ("" if strength == 1 else f"-{strength:g}")
+    if gguf.LORA in formats:
+        path = run.gguf / f"{name}-lora.gguf"
+        _lora(run, base, strength, path)
+        done(gguf.LORA, path, f"{path}, for llama.cpp's --lora over the base")
     if kinds:
-        name = run.root.resolve().name + ("" if strength == 1 else f"-{strength:g}")
         files = gguf.write(run.merged, run.gguf, kinds, name)
         for kind, path in files.items():
-            placed(gguf.PREFIX + kind, path, f"{path} ({path.stat().st_size / 1e6:.0f} MB)")
+            done(gguf.PREFIX + kind, path, f"{path} ({path.stat().st_size / 1e6:.0f} MB)")
         _modelfiles(run, recipe, base, files)
     return forms, facts
 
 
 def _adapter(run: RunDir, strength: float) -> Path:
     """PEFT's form, at the strength: its scale is alpha / r, so alpha bears it."""
-    if weights_file(run.adapter).name != "adapter_model.safetensors":
-        raise ModelError("A full fine-tuning has no adapter.", "Export `merged`.")
-    config = base_of(run.adapter)
+    config = _lora_config(run)
     if config.get("use_dora") and strength != 1:
         raise ModelError(
             "A DoRA adapter has no strength in PEFT's form.", "Export `merged`, or at strength 1."
@@ -120,6 +123,26 @@ def _adapter(run: RunDir, strength: float) -> Path:
             scaled = config | {"lora_alpha": config["lora_alpha"] * strength}
             write_json(aside / "adapter_config.json", scaled)
     return run.exported_adapter
+
+
+def _lora(run: RunDir, base: Path, strength: float, path: Path) -> None:
+    """The factors alone, for llama.cpp."""
+    if _lora_config(run).get("use_dora"):
+        raise ModelError("llama.cpp knows no DoRA.", "Export `merged`, or a GGUF of all of it.")
+    with placed(path) as aside:
+        told(
+            ["-m", "appliance.export.lora", "write", str(base), str(run.adapter), repr(strength),
+             str(aside)],
+            "llama.cpp's converter cannot take this adapter along",
+            "Export a GGUF of the whole model.",
+        )  # fmt: skip
+
+
+def _lora_config(run: RunDir) -> dict[str, Any]:
+    """PEFT's. Raises ModelError where there are no factors."""
+    if weights_file(run.adapter).name != "adapter_model.safetensors":
+        raise ModelError("A full fine-tuning has no adapter.", "Export `merged`.")
+    return base_of(run.adapter)
 
 
 def _modelfiles(run: RunDir, recipe: Recipe, base: Path, files: dict[str, Path]) -> None:

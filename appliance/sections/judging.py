@@ -9,8 +9,9 @@ from pydantic import Field, field_validator
 from appliance.sections import Section
 
 Format = Literal[
-    "merged", "adapter", "gguf:bf16", "gguf:f16", "gguf:q8_0", "gguf:q5_k_m", "gguf:q4_k_m"
-]
+    "merged", "adapter", "gguf:lora",
+    "gguf:bf16", "gguf:f16", "gguf:q8_0", "gguf:q5_k_m", "gguf:q4_k_m",
+]  # fmt: skip
 
 
 class EvaluateSection(Section):
@@ -107,7 +108,8 @@ class ExportSection(Section):
         ("merged",),
         description="What is written beside the adapter: `merged` (16 bit, for transformers and "
         "vLLM), `adapter` (PEFT's form, at the strength), and for llama.cpp and Ollama "
-        "`gguf:bf16`, `gguf:f16`, `gguf:q8_0`, `gguf:q5_k_m`, `gguf:q4_k_m`. `[]`: nothing.",
+        "`gguf:bf16`, `gguf:f16`, `gguf:q8_0`, `gguf:q5_k_m`, `gguf:q4_k_m`, or `gguf:lora`, the "
+        "adapter alone. `[]`: nothing.",
     )
     strength: float | None = Field(
         None,

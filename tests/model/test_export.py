@@ -22,7 +22,7 @@ def exported(sft_run, tmp_path_factory):
     run = tmp_path_factory.mktemp("export") / "small"
     shutil.copytree(sft_run, run, ignore=shutil.ignore_patterns("export", "wandb"))
     forms = [word for kind in KINDS for word in ("--format", f"gguf:{kind}")]
-    done = appliance("export", str(run), *forms, "--format", "adapter")
+    done = appliance("export", str(run), *forms, "--format", "adapter", "--format", "gguf:lora")
     assert done.returncode == 0, done.stderr
     return run
 
@@ -56,6 +56,8 @@ def test_every_claim_about_every_form_holds(exported):
     names = {(check["form"], check["name"]) for check in proof["checks"]}
     assert {("merged", name) for name in ("same", "stops", "weights", "files")} <= names
     assert ("adapter", "same") in names
+    assert {("gguf:lora", name) for name in ("weights", "loads")} <= names
+    assert proof["not_measured"] == []
     for kind in KINDS:
         claims = ("same", "stops", "tokens", "ends", "template")
         assert {(f"gguf:{kind}", name) for name in claims} <= names
@@ -68,11 +70,12 @@ def test_the_files_are_there_with_their_hashes(exported):
     from appliance.disk import sha256
 
     facts = read(exported / "export" / "export.json")
-    assert {f"gguf/small-{kind}.gguf" for kind in KINDS} <= set(facts["files"])
+    assert {f"gguf/small-{kind}.gguf" for kind in (*KINDS, "lora")} <= set(facts["files"])
     for name, digest in facts["files"].items():
         assert sha256(exported / "export" / name) == digest
     assert {p.name for p in (exported / "export" / "gguf").iterdir()} == {
-        *(f"small-{kind}.gguf" for kind in KINDS), *(f"Modelfile-{kind}" for kind in KINDS),
+        "small-lora.gguf", *(f"small-{kind}.gguf" for kind in KINDS),
+        *(f"Modelfile-{kind}" for kind in KINDS),
     }  # fmt: skip
 
 
@@ -172,6 +175,26 @@ def test_a_transposed_factor_turns_the_proof_red(copy):
     save_file(tensors, path)
     found = weights(copy)
     assert list(found.facts["off"]) == ["model.layers.3.self_attn.o_proj.weight"]
+
+
+def test_a_factor_that_llama_cpp_would_read_otherwise_turns_the_proof_red(copy):
+    """Its rows as PEFT has them: llama.cpp's converter turns those of queries and keys."""
+    from gguf import GGUFReader
+    from safetensors.torch import load_file
+
+    from appliance.export import proof
+    from appliance.run import RunDir
+
+    path = copy / "export" / "gguf" / "small-lora.gguf"
+    name = "base_model.model.model.layers.2.self_attn.q_proj.lora_B.weight"
+    mine = load_file(copy / "adapter" / "adapter_model.safetensors")[name].float().numpy()
+    written = GGUFReader(path, "r+")
+    tensor = next(t for t in written.tensors if t.name == "blk.2.attn_q.weight.lora_b")
+    tensor.data[:] = mine
+    written.data.flush()
+    checks = proof._of_lora(RunDir(copy), base(), 1.0, {"gguf:lora": path})
+    assert [check.holds for check in checks] == [False, None]
+    assert list(checks[0].facts["off"]) == ["blk.2.attn_q.weight"]
 
 
 def test_a_forgotten_layer_turns_the_proof_red_and_is_named(copy):
