@@ -137,17 +137,23 @@ class BaseSays:
         size = self.loaded.model.config.hidden_size
         if not (keep and self.direct) or 2 * size * sum(row.bearing for row in rows) > MOST:
             return
-        with console.progress("base", len(rows)) as bar:
+        # A dialogue that is taken again stands in `rows` again.
+        first: dict[tuple[int, ...], int] = {}
+        same = [first.setdefault(tuple(row.input_ids), i) for i, row in enumerate(rows)]
+        once = sorted(set(same))
+        with console.progress("base", len(once)) as bar:
 
             def ask(group: Group) -> None:
-                inputs, labels = block([rows[i] for i in group], self.loaded.tokenizer)
+                some = [rows[once[i]] for i in group]
+                inputs, labels = block(some, self.loaded.tokenizer)
                 _, hidden = self._logits(self.loaded.model, inputs, labels)
                 owner, _ = bearing(labels)
-                for place, row in enumerate(group):
-                    self.hidden[row] = hidden[owner == place].cpu()
+                for place, i in enumerate(group):
+                    self.hidden[once[i]] = hidden[owner == place].cpu()
                 bar.advance(len(group))
 
-            ask_all(batches([len(row.input_ids) for row in rows], 4096, 32), ask)
+            ask_all(batches([len(rows[i].input_ids) for i in once], 4096, 32), ask)
+        self.hidden |= {row: self.hidden[i] for row, i in enumerate(same)}
 
     def _is_direct(self, row: Encoded) -> bool:
         logits, hidden = self._logits(self.loaded.model, *block([row], self.loaded.tokenizer))
