@@ -11,9 +11,11 @@ from appliance.console import console
 from appliance.disk import placed, placed_folder, read_json, sha256, write_json, write_text
 from appliance.errors import GateRefused, ModelError, ProofFailed, RunError
 from appliance.export import card, gguf, modelfile
+from appliance.export.claims import Check
 from appliance.export.merge import merge
 from appliance.export.process import told
-from appliance.export.proof import Check, prove, tokenizer_of
+from appliance.export.proof import prove
+from appliance.export.questions import tokenizer_of
 from appliance.gate import remedies
 from appliance.model.adapter import weights_file
 from appliance.model.chat import render

@@ -43,11 +43,11 @@ def base():
 
 def weights(run):
     """The claim about them."""
-    from appliance.export import proof
+    from appliance.export import claims
     from appliance.run import RunDir
 
     found = RunDir(run)
-    return proof.weights("merged", found, base(), 1.0, found.merged)
+    return claims.weights("merged", found, base(), 1.0, found.merged)
 
 
 def test_every_claim_about_every_form_holds(exported):
@@ -182,7 +182,7 @@ def test_a_factor_that_llama_cpp_would_read_otherwise_turns_the_proof_red(copy):
     from gguf import GGUFReader
     from safetensors.torch import load_file
 
-    from appliance.export import proof
+    from appliance.export import claims
     from appliance.run import RunDir
 
     path = copy / "export" / "gguf" / "small-lora.gguf"
@@ -192,7 +192,7 @@ def test_a_factor_that_llama_cpp_would_read_otherwise_turns_the_proof_red(copy):
     tensor = next(t for t in written.tensors if t.name == "blk.2.attn_q.weight.lora_b")
     tensor.data[:] = mine
     written.data.flush()
-    checks = proof._of_lora(RunDir(copy), base(), 1.0, {"gguf:lora": path})
+    checks = claims.of_lora(RunDir(copy), base(), 1.0, {"gguf:lora": path})
     assert [check.holds for check in checks] == [False, None]
     assert list(checks[0].facts["off"]) == ["blk.2.attn_q.weight"]
 
@@ -212,7 +212,7 @@ def test_a_forgotten_layer_turns_the_proof_red_and_is_named(copy):
 def test_an_end_of_turn_that_was_changed_turns_the_proof_red(copy):
     path = copy / "export" / "merged" / "generation_config.json"
     path.write_text(json.dumps(read(path) | {"eos_token_id": 0}))
-    from appliance.export.proof import files
+    from appliance.export.claims import files
 
     assert files("merged", base(), copy / "export" / "merged").facts["other"] == [path.name]
 
