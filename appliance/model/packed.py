@@ -107,17 +107,16 @@ def _packed(
     decoder: Any, whole: Any, batches: list[tuple[Any, Any]], riders: Riders | None, kwargs: Any
 ) -> Any:
     torch = backend.torch()
-    rows = [row for ids, mask in batches for row in _rows(ids, mask)]
-    tokens, positions, pieces, starts = _pieces(rows)
-    layout, mask = _layout(pieces, positions, decoder)
+    pieces = Pieces([row for ids, mask in batches for row in _rows(ids, mask)])
+    layout, mask = _layout(pieces, decoder)
     for name in ("use_cache", "past_key_values", "position_ids", "inputs_embeds"):
         kwargs.pop(name, None)
     device = batches[0][0].device
     token = attention.LAYOUT.set(layout)
     try:
         out = whole(
-            input_ids=torch.tensor([tokens], device=device),
-            position_ids=torch.tensor([positions], device=device),
+            input_ids=torch.tensor([pieces.tokens], device=device),
+            position_ids=torch.tensor([pieces.positions], device=device),
             attention_mask=mask,
             use_cache=False,
             **kwargs,
@@ -125,9 +124,9 @@ def _packed(
     finally:
         attention.LAYOUT.reset(token)
     hidden = out.last_hidden_state[0]
-    found = []
+    found, left = [], pieces.places
     for ids, _ in batches:
-        mine, starts = starts[: len(ids)], starts[len(ids) :]
+        mine, left = left[: len(ids)], left[len(ids) :]
         width = ids.shape[1]
         # Behind its last token each row is filled up with its first one: nobody reads that.
         places = [(row + row[:1] * width)[:width] for row in mine]
@@ -145,65 +144,70 @@ def _rows(ids: Any, mask: Any) -> list[list[int]]:
     return [row[:length] for row, length in zip(ids.tolist(), lengths, strict=True)]
 
 
-def common(rows: list[list[int]]) -> int:
-    """Tokens that every row begins with; one token at least is left to each."""
+def common(rows: list[list[int]], begun: int = 0) -> int:
+    """How far all rows are alike, from `begun` on; one token at least is left to each."""
     most = min(map(len, rows)) - 1
     first = rows[0]
-    return next((i for i in range(most) if any(row[i] != first[i] for row in rows)), most)
+    return next((i for i in range(begun, most) if any(row[i] != first[i] for row in rows)), most)
 
 
-def _pieces(
-    rows: list[list[int]],
-) -> tuple[list[int], list[int], list[tuple[list[int], list[int]]], list[list[int]]]:
-    """(tokens, positions, [(places of a piece, places that it sees)], each row's places).
+class Pieces:
+    """Rows as pieces of tokens: what several begin with is one piece, what is left of each another.
 
-    Rows that begin alike share that; a row with another beginning stands by itself.
+    So a system prompt is there once for all rows, and within it a prompt once for both of its
+    answers. Of each piece: its own places among the tokens, and all that it sees, in order.
     """
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for number, row in enumerate(rows):
-        groups.setdefault(tuple(row[:SHORTEST]), []).append(number)
-    tokens: list[int] = []
-    positions: list[int] = []
-    pieces: list[tuple[list[int], list[int]]] = []
-    at: dict[int, list[int]] = {}
 
-    def put(part: list[int], seen: list[int]) -> list[int]:
-        places = list(range(len(tokens), len(tokens) + len(part)))
-        tokens.extend(part)
-        positions.extend(range(len(seen), len(seen) + len(part)))
-        pieces.append((places, seen + places))
-        return seen + places
+    def __init__(self, rows: list[list[int]]) -> None:
+        self.rows = rows
+        self.tokens: list[int] = []
+        self.positions: list[int] = []
+        self.own: list[list[int]] = []
+        self.seen: list[list[int]] = []
+        self.places: list[list[int]] = [[] for _ in rows]  # of each row's tokens
+        self._put_all(list(range(len(rows))), [])
 
-    for members in groups.values():
-        shared = common([rows[i] for i in members]) if len(members) > 1 else 0
-        begun = put(rows[members[0]][:shared], []) if shared >= SHORTEST else []
+    def _put_all(self, members: list[int], seen: list[int]) -> None:
+        """Rows that are alike as far as `seen`."""
+        groups: dict[tuple[int, ...], list[int]] = {}
         for i in members:
-            at[i] = put(rows[i][len(begun) :], begun)
-    return tokens, positions, pieces, [at[i] for i in range(len(rows))]
+            next_ones = self.rows[i][len(seen) : len(seen) + SHORTEST]
+            groups.setdefault(tuple(next_ones), []).append(i)
+        for group in groups.values():
+            alike = common([self.rows[i] for i in group], len(seen)) if len(group) > 1 else 0
+            if alike - len(seen) >= SHORTEST:
+                self._put_all(group, self._put(self.rows[group[0]][len(seen) : alike], seen))
+                continue
+            for i in group:
+                self.places[i] = self._put(self.rows[i][len(seen) :], seen)
+
+    def _put(self, part: list[int], seen: list[int]) -> list[int]:
+        own = list(range(len(self.tokens), len(self.tokens) + len(part)))
+        self.tokens += part
+        self.positions += range(len(seen), len(seen) + len(part))
+        self.own.append(own)
+        self.seen.append(seen + own)
+        return seen + own
 
 
-def _layout(
-    pieces: list[tuple[list[int], list[int]]], positions: list[int], decoder: Any
-) -> tuple[attention.Layout, Any]:
+def _layout(pieces: Pieces, decoder: Any) -> tuple[attention.Layout, Any]:
     """(how attention lays them out, the mask [pieces, 1, longest, most seen] to add to scores)."""
     torch = backend.torch()
-    longest = max(len(mine) for mine, _ in pieces)
-    most = max(len(seen) for _, seen in pieces)
-    queries = torch.tensor([mine + [0] * (longest - len(mine)) for mine, _ in pieces])
-    keys = torch.tensor([seen + [0] * (most - len(seen)) for _, seen in pieces])
-    back = [0] * len(positions)
-    for number, (mine, _) in enumerate(pieces):
-        for offset, place in enumerate(mine):
-            back[place] = number * longest + offset
-    there = torch.tensor([[1] * len(seen) + [0] * (most - len(seen)) for _, seen in pieces])
-    # A token sees those of its own row up to itself: the places that it sees are in order.
-    first = torch.tensor([len(seen) - len(mine) for mine, seen in pieces])
-    last = first[:, None] + torch.arange(longest)
-    sees = (torch.arange(most) <= last[:, :, None]) & (there[:, None] == 1)
+    longest, most = max(map(len, pieces.own)), max(map(len, pieces.seen))
+    queries = torch.tensor([own + [0] * (longest - len(own)) for own in pieces.own])
+    keys = torch.tensor([seen + [0] * (most - len(seen)) for seen in pieces.seen])
+    back = torch.empty(len(pieces.tokens), dtype=torch.long)
+    for number, own in enumerate(pieces.own):
+        back[own] = torch.arange(len(own)) + number * longest
+    # A token sees what stands before it in its row, and itself: so far into what its piece sees.
+    lengths = torch.tensor([len(seen) for seen in pieces.seen])[:, None]
+    begun = lengths - torch.tensor([len(own) for own in pieces.own])[:, None]
+    last = torch.minimum(begun + torch.arange(longest), lengths - 1)
+    sees = torch.arange(most) <= last[:, :, None]
     dtype = next(decoder.parameters()).dtype
     dtype = dtype if dtype.is_floating_point else torch.bfloat16
     mask = torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
-    return attention.Layout(queries, keys, torch.tensor(back)), mask[:, None]
+    return attention.Layout(queries, keys, back), mask[:, None]
 
 
 def _holds(decoder: Any, whole: Any) -> bool:
