@@ -68,8 +68,15 @@ class Recipe(Section):
     def rehearses(self) -> bool:
         """Are there general rows beside the task's?"""
         given = self.rehearsal.self is not False or self.rehearsal.sources
-        beside = self.rehearsal.share_of_rows and (self.rehearsal.loss or self.anchor.kl)
+        beside = self.general_share and (self.rehearsal.loss or self.anchor.kl)
         return bool(given and (beside or self.ewc.strength))
+
+    @property
+    def general_share(self) -> float:
+        """General rows as a share of all rows of a step (docs/forgetting.md: how it was chosen)."""
+        section = self.rehearsal
+        own = not section.sources if section.self is None else section.self
+        return (0.3 if own else 0.2) if section.share_of_rows is None else section.share_of_rows
 
     def warnings(self) -> list[str]:
         """What is outside the documented ranges, and what to expect of it."""

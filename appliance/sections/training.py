@@ -120,8 +120,12 @@ class RehearsalSection(Section):
         description="Files of general rows to rehearse (any form that `data.train` takes), each a "
         "name, or `{path: …, share: …}` with its share among them.",
     )
-    share_of_rows: float = Field(
-        0.2, ge=0, le=0.9, description="Rehearsed rows as a share of all rows of a step; 0: none."
+    share_of_rows: float | None = Field(
+        None,
+        ge=0,
+        le=0.9,
+        description="Rehearsed rows as a share of all rows of a step; 0: none. Unset: 0.3 where the "
+        "base writes them itself, 0.2 of given sources alone.",
     )
     dialogues: int = Field(400, ge=8, description="How many dialogues the base writes.")
     loss: float = Field(

@@ -131,7 +131,7 @@ def rows(
     return mix(
         task_rows,
         sources,
-        recipe.rehearsal.share_of_rows,
+        recipe.general_share,
         recipe.train.seed,
         lambda row: len(row.input_ids),
     )
@@ -146,8 +146,8 @@ def some(run: RunDir, recipe: Recipe, loaded: Loaded, count: int) -> list[Encode
 
 
 def rows_per_step(recipe: Recipe) -> Any:
-    """General rows beside the task's of one step, as a fraction: 16 at a share of 0.2 take 4."""
-    return general_rows(recipe.train.batch_size, recipe.rehearsal.share_of_rows)
+    """General rows beside the task's of one step, as a fraction: 8 at a share of 0.2 take 2."""
+    return general_rows(recipe.train.batch_size, recipe.general_share)
 
 
 def encoded(loaded: Loaded, general: General) -> Encoded:

@@ -241,6 +241,53 @@ def test_a_corrupted_shard_ends_the_export_as_unusable(copy, monkeypatch):
     assert not run.export_facts.exists()
 
 
+def test_prompts_too_long_for_the_proof_are_left_out_of_it(copy):
+    """And where there are no others it asks general ones."""
+    from appliance.disk import read_jsonl, write_jsonl
+    from appliance.export.questions import _prompts, tokenizer_of
+    from appliance.run import RunDir
+
+    run, tokenizer = RunDir(copy), tokenizer_of(base())
+    before = _prompts(run, run.recipe(), tokenizer)
+    rows = read_jsonl(run.test_rows)
+    for row in rows:
+        row["messages"][-2]["content"] = "My printer is on fire. " * 400
+    write_jsonl(run.test_rows, rows)
+    short = _prompts(run, run.recipe(), tokenizer)
+    assert len(before) == 12
+    assert len(short) == 6
+    run.base_answers.unlink()
+    assert _prompts(run, run.recipe(), tokenizer)[0] == [{"role": "user", "content": "Hello."}]
+
+
+@pytest.mark.parametrize(
+    ("gib", "kind"), [(64, "float32"), (1.5, "bfloat16"), (1.1, None), (None, "float32")]
+)
+def test_what_the_memory_does_not_hold_is_not_claimed(monkeypatch, gib, kind):
+    from appliance import memory
+    from appliance.export import proof
+
+    monkeypatch.setattr(memory, "free", lambda: None if gib is None else int(gib * memory.GIB))
+    assert proof._arithmetic(base())[0] == kind
+
+
+def test_a_form_that_could_not_be_asked_is_said_to_be_open(copy, monkeypatch):
+    from appliance import memory
+    from appliance.export import stage
+    from appliance.run import RunDir
+
+    monkeypatch.setattr(memory, "free", lambda: memory.GIB)
+    run = RunDir(copy)
+    stage.export(run, run.recipe(), formats=["merged"], force=True)
+    proof = read(run.proof)
+    assert proof["holds"]
+    assert proof["not_measured"] == ["merged: same"]
+    assert {c["name"]: c["holds"] for c in proof["checks"]} == {
+        "weights": True, "files": True, "same": None,
+    }  # fmt: skip
+    assert "not measured, merged: what it says" in run.card.read_text()
+
+
 def test_an_unknown_format_is_refused_with_those_that_there_are(copy):
     done = appliance("export", str(copy), "--format", "gguf:q3")
     assert done.returncode == 2

@@ -164,6 +164,20 @@ def test_the_share_of_a_steps_rows_is_exact(share, rows):
     assert rows_per_step(load("sft", [f"rehearsal.share_of_rows={share}"])) == rows
 
 
+@pytest.mark.parametrize(
+    ("overrides", "share"),
+    [
+        ([], 0.3),
+        (["rehearsal.sources=[general.jsonl]"], 0.2),
+        (["rehearsal.sources=[general.jsonl]", "rehearsal.self=true"], 0.3),
+        (["rehearsal.share_of_rows=0.1"], 0.1),
+        (["rehearsal.share_of_rows=0"], 0.0),
+    ],
+)
+def test_the_share_that_was_not_set_is_the_kind_of_rows_own(overrides, share):
+    assert load("sft", overrides).general_share == share
+
+
 def test_openers_are_many_and_none_twice():
     assert len({*OPEN, *TALK, *SMALL}) == len(OPEN) + len(TALK) + len(SMALL) >= 100
 
