@@ -124,8 +124,8 @@ class RehearsalSection(Section):
         None,
         ge=0,
         le=0.9,
-        description="Rehearsed rows as a share of all rows of a step; 0: none. Unset: 0.3 where the "
-        "base writes them itself, 0.2 of given sources alone.",
+        description="Rehearsed rows as a share of all rows of a step; 0: none. Unset: 0.3 where "
+        "the base writes them itself, 0.2 of given sources alone.",
     )
     dialogues: int = Field(400, ge=8, description="How many dialogues the base writes.")
     loss: float = Field(
