@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import jinja2
 import pytest
 
@@ -51,8 +56,11 @@ def render(text):
     return lambda messages, ask: template.render(messages=messages, ask=ask, refuse=refuse)
 
 
+TEMPLATES = (CHATML, DEFAULT, HEADERS, NO_SYSTEM, BRACKETS, PLAIN)
+
+
 @pytest.mark.parametrize(
-    "text", [CHATML, DEFAULT, HEADERS, NO_SYSTEM, BRACKETS, PLAIN],
+    "text", TEMPLATES,
     ids=["chatml", "default system", "headers", "no system", "brackets", "plain"],
 )  # fmt: skip
 def test_dialogues_are_rendered_as_the_tokenizer_does(text):
@@ -61,6 +69,38 @@ def test_dialogues_are_rendered_as_the_tokenizer_does(text):
         if messages[0]["role"] == "system" and text in (NO_SYSTEM, BRACKETS):
             continue
         assert found.rendered(messages) == own(messages, True)
+
+
+GO = """
+import json, sys
+from go_template import render_template
+for template, values, out in json.load(sys.stdin):
+    render_template(template, values, out)
+"""
+
+
+def test_go_itself_renders_what_the_tokenizer_does(tmp_path):
+    """Its text/template, which Ollama renders by, in a process of its own."""
+    cases = []
+    for number, text in enumerate(TEMPLATES):
+        found, own = read(render(text)), render(text)
+        for messages in TRIED:
+            if messages[0]["role"] == "system" and text in (NO_SYSTEM, BRACKETS):
+                continue
+            turns = list(messages)
+            if found.system is not None and turns[0]["role"] != "system":
+                turns.insert(0, {"role": "system", "content": found.system})  # by SYSTEM
+            said = [{"Role": turn["role"], "Content": turn["content"]} for turn in turns]
+            stem = f"{number}-{len(cases)}"
+            template, values, out = (tmp_path / f"{stem}.{end}" for end in ("t", "yml", "out"))
+            template.write_text(found.go())
+            values.write_text(json.dumps({"Messages": said}))
+            cases.append(([str(template), str(values), str(out)], own(messages, True)))
+    words = json.dumps([files for files, _ in cases])
+    subprocess.run([sys.executable, "-c", GO], input=words, text=True, check=True)
+    for files, expected in cases:
+        assert Path(files[2]).read_text() == expected
+    assert len(cases) > 12
 
 
 def test_what_the_template_says_without_a_system_turn_becomes_the_system_prompt():
