@@ -1,8 +1,12 @@
-"""What a model says, asked by plain transformers and PEFT in a process of its own.
+"""What models say, asked by plain transformers and PEFT in a process of its own.
 
-    python -m appliance.export.ask score TYPE MODEL ADAPTER|- QUESTIONS.json ANSWERS.npz
-    python -m appliance.export.ask answer TYPE BASE ADAPTER STRENGTH ROOM QUESTIONS.json ANSWERS.npz
-    python -m appliance.export.ask compare BASE ADAPTER STRENGTH MERGED
+    python -m appliance.export.ask JOBS.json
+
+Jobs are lists of words, done in their order, and what they found is printed as a JSON list:
+
+    score TYPE MODEL ADAPTER|- QUESTIONS.json ANSWERS.npz
+    answer TYPE BASE ADAPTER STRENGTH ROOM QUESTIONS.json ANSWERS.npz
+    compare BASE ADAPTER STRENGTH MERGED
 
 Whoever is served the merged model has neither this project nor Unsloth, so nothing of them is
 loaded here. `answer` makes the answers, greedy, and writes them into the questions; `score` gives
@@ -12,6 +16,7 @@ weight of the merged model against what PEFT's own merge of that layer makes of 
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable
@@ -151,8 +156,8 @@ def _say(model: Any, questions: Path, answers: str) -> None:
     np.savez(answers, *logits)
 
 
-def compare(base: str, adapter: str, strength: str, merged: str) -> None:
-    """Prints JSON: {weight: [share of its values that are right, of how many, share left]}.
+def compare(base: str, adapter: str, strength: str, merged: str) -> dict[str, list[float]]:
+    """{weight: [share of its values that are right, of how many, share left]}.
 
     Right is the merged value T rounded to the type of the file. Values are counted that had to
     change or did. A change of less than half a step of that type is lost in rounding, since the
@@ -173,7 +178,7 @@ def compare(base: str, adapter: str, strength: str, merged: str) -> None:
         count = int(counted.sum())
         hits = int((mine == right)[counted].sum())
         found[name] = [hits / count if count else 1.0, count, left]
-    json.dump(found, sys.stdout)
+    return found
 
 
 def files(folder: str) -> dict[str, Any]:
@@ -184,6 +189,16 @@ def files(folder: str) -> dict[str, Any]:
     return {name: file for file in files for name in file.keys()}  # noqa: SIM118
 
 
+VERBS: dict[str, Callable[..., Any]] = {"score": score, "answer": answer, "compare": compare}
+
+
+def main(jobs: str) -> None:
+    found = []
+    for verb, *words in json.loads(Path(jobs).read_text(encoding="utf-8")):
+        found.append(VERBS[verb](*words))
+        gc.collect()  # of the models one is in memory at a time
+    json.dump(found, sys.stdout)
+
+
 if __name__ == "__main__":
-    verbs: dict[str, Callable[..., None]] = {"score": score, "answer": answer, "compare": compare}
-    verbs[sys.argv[1]](*sys.argv[2:])
+    main(sys.argv[1])

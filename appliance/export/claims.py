@@ -11,7 +11,7 @@ from typing import Any
 from appliance.disk import sha256
 from appliance.export.gguf import LORA, llamacpp
 from appliance.export.process import told
-from appliance.export.questions import ROOM, Questions, plainly
+from appliance.export.questions import ROOM, Job, Questions
 from appliance.run import RunDir
 from appliance.statistics import mean, share
 
@@ -55,10 +55,16 @@ class Check:
     facts: Mapping[str, Any]
 
 
-def weights(form: str, run: RunDir, base: Path, strength: float, merged: Path) -> Check:
-    """Weight by weight against what the adapter makes of it, PEFT's own merge, rounded once."""
-    words = [str(base), str(run.adapter), repr(strength), str(merged)]
-    found: dict[str, list[float]] = json.loads(plainly("compare", *words))
+def comparing(run: RunDir, base: Path, strength: float, merged: Path) -> Job:
+    """The job that finds what `weights` is of."""
+    return ["compare", str(base), str(run.adapter), repr(strength), str(merged)]
+
+
+def weights(form: str, found: Mapping[str, Sequence[float]]) -> Check:
+    """Weight by weight against what the adapter makes of it, PEFT's own merge, rounded once.
+
+    found: {weight: (share of its values that are right, of how many, share left by rounding)}.
+    """
     off = {name: right for name, (right, _, _) in found.items() if right < RIGHT}
     changed = {name: left for name, (_, count, left) in found.items() if count}
     text = f"{len(changed)} of {len(found)} weights changed, each as the adapter makes it"

@@ -15,12 +15,22 @@ from pathlib import Path
 
 from appliance import memory
 from appliance.console import console
-from appliance.export.claims import Check, files, of_gguf, of_lora, same, stops, weights
+from appliance.export.claims import (
+    Check,
+    comparing,
+    files,
+    of_gguf,
+    of_lora,
+    same,
+    stops,
+    weights,
+)
 from appliance.export.gguf import LORA, PREFIX
-from appliance.export.questions import Questions
+from appliance.export.questions import Questions, plainly
 from appliance.recipe import Recipe
 from appliance.run import RunDir
 
+MERGED, ADAPTER = "merged", "adapter"
 NEEDED = {"float32": 2.5, "bfloat16": 1.25}  # bytes of memory for each byte of the 16-bit base
 
 
@@ -28,31 +38,41 @@ def prove(
     run: RunDir, recipe: Recipe, base: Path, strength: float, forms: Mapping[str, Path]
 ) -> list[Check]:
     """Every claim about every form. Raises ModelError when a form cannot even be asked."""
+    kind, needed = _arithmetic(base)
     spoken = {form: path for form, path in forms.items() if form != LORA}
-    with tempfile.TemporaryDirectory() as made, console.progress("proof", 2 + len(spoken)) as bar:
-        checks = of_lora(run, base, strength, forms) if LORA in forms else []
-        if "merged" in forms:
-            checks += [weights("merged", run, base, strength, forms["merged"])]
-            checks += [files("merged", base, forms["merged"])]
+    with tempfile.TemporaryDirectory() as made, console.progress("proof", 2 + len(forms)) as bar:
+        jobs = [comparing(run, base, strength, forms[MERGED])] if MERGED in forms else []
+        questions = None
+        if kind and spoken:
+            questions = Questions(run, recipe, base, kind, Path(made))
+            jobs.append(questions.answering(strength))
+            jobs += [questions.scoring(ADAPTER, base, forms[ADAPTER])] if ADAPTER in forms else []
+            jobs += [questions.scoring(MERGED, forms[MERGED])] if MERGED in forms else []
         bar.advance()
-        kind, needed = _arithmetic(base)
-        if kind is None:
-            text = f"what it says is not measured: it needs {needed / memory.GIB:.0f} GiB of memory"
-            return checks + [Check(form, "same", None, text, {}) for form in spoken]
-        if not spoken:
-            return checks
-        questions = Questions(run, recipe, base, strength, kind, Path(made))
+        found = plainly(jobs) if jobs else []
         bar.advance()
-        for form, path in spoken.items():
-            if form.startswith(PREFIX):
-                checks += of_gguf(form, path, questions)
-            elif form == "adapter":
-                checks.append(same(form, questions, questions.scored(base, path)))
+        checks: list[Check] = []
+        for form, path in forms.items():
+            if form == MERGED:
+                checks += [weights(form, found[0]), files(form, base, path)]
+            if form == LORA:
+                checks += of_lora(run, base, strength, forms)
+            elif questions is None:
+                text = f"what it says is not measured: it needs {needed / memory.GIB:.0f} GiB"
+                checks.append(Check(form, "same", None, f"{text} of memory", {}))
             else:
-                found = questions.scored(path)
-                checks += [same(form, questions, found), stops(form, questions, found)]
+                checks += _spoken(form, path, questions)
             bar.advance()
     return checks
+
+
+def _spoken(form: str, path: Path, questions: Questions) -> list[Check]:
+    """What it says, against what the adapter says."""
+    if form.startswith(PREFIX):
+        return of_gguf(form, path, questions)
+    found = questions.found(form)
+    checks = [same(form, questions, found)]
+    return checks if form == ADAPTER else [*checks, stops(form, questions, found)]
 
 
 def _arithmetic(base: Path) -> tuple[str | None, float]:

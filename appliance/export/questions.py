@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import tempfile
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +21,22 @@ from appliance.model.chat import prompt_ids, render
 from appliance.recipe import Recipe
 from appliance.run import RunDir
 
+Job = list[str]  # a verb of `export/ask.py` and its words
 QUESTIONS, ROOM = 6, 24  # of the task and as many off it; tokens of an answer
 
 
 class Questions:
-    """The questions, and what the adapter on the base answers; `kind`: of the arithmetic."""
+    """The questions; `write` makes them. Then jobs of `export/ask.py` answer and score them.
 
-    def __init__(
-        self, run: RunDir, recipe: Recipe, base: Path, strength: float, kind: str, folder: Path
-    ) -> None:
-        self.tokenizer, self.kind = tokenizer_of(base), kind
-        self.file, self.folder = folder / "questions.json", folder
+    kind: what is computed in. `reference` [tokens, vocabulary] for each question, log-probabilities
+    of the adapter on the base at its own greedy answers, and what else was scored there, are
+    there once the jobs are done.
+    """
+
+    def __init__(self, run: RunDir, recipe: Recipe, base: Path, kind: str, folder: Path) -> None:
+        self.run, self.base, self.kind, self.folder = run, base, kind, folder
+        self.tokenizer = tokenizer_of(base)
+        self.file = folder / "questions.json"
         self.ends = _ends(base, self.tokenizer)
         asked = [
             {"text": render(self.tokenizer, messages, ask=True), "ends": self.ends,
@@ -36,32 +44,50 @@ class Questions:
             for messages in _prompts(run, recipe, self.tokenizer)
         ]  # fmt: skip
         self.file.write_text(json.dumps(asked), encoding="utf-8")
-        said = ["answer", kind, str(base), str(run.adapter), repr(strength), str(ROOM)]
-        self.reference = self._asked(*said)
-        self.asked = json.loads(self.file.read_text(encoding="utf-8"))
 
-    def scored(self, model: Path, adapter: Path | None = None) -> list[Any]:
-        """[tokens, vocabulary] log-probabilities for each question, by plain transformers."""
-        return self._asked("score", self.kind, str(model), str(adapter or "-"))
+    def answering(self, strength: float) -> Job:
+        """By the adapter on the base, not merged."""
+        return ["answer", self.kind, str(self.base), str(self.run.adapter), repr(strength),
+                str(ROOM), str(self.file), self._answers("reference")]  # fmt: skip
 
-    def _asked(self, *words: str) -> list[Any]:
-        answers = self.folder / "answers.npz"
-        plainly(*words, str(self.file), str(answers))
-        return _logprobs(answers)
+    def scoring(self, form: str, model: Path, adapter: Path | None = None) -> Job:
+        return ["score", self.kind, str(model), str(adapter or "-"), str(self.file),
+                self._answers(form)]  # fmt: skip
+
+    def _answers(self, form: str) -> str:
+        return str(self.folder / f"{form}.npz")
+
+    @property
+    def asked(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.file.read_text(encoding="utf-8"))
+        return found
+
+    def found(self, form: str) -> list[Any]:
+        """[tokens, vocabulary] log-probabilities for each question."""
+        return _logprobs(Path(self._answers(form)))
+
+    @cached_property
+    def reference(self) -> list[Any]:
+        return self.found("reference")
 
     def asked_of_gguf(self, path: Path) -> tuple[Any, dict[str, Any]]:
-        answers = self.folder / "answers.npz"
-        said = json.loads(llamacpp("ask", str(path), str(self.file), str(answers)))
-        return _logprobs(answers), said
+        answers = self._answers("gguf")
+        said = json.loads(llamacpp("ask", str(path), str(self.file), answers))
+        return _logprobs(Path(answers)), said
 
 
-def plainly(*words: str) -> str:
-    """A verb of `export/ask.py`."""
-    return told(
-        ["-m", "appliance.export.ask", *words],
-        "Plain transformers and PEFT cannot load what was exported",
-        "See whether its files are whole, and export it anew.",
-    )
+def plainly(jobs: Sequence[Job]) -> list[Any]:
+    """What jobs of `export/ask.py` found: one process for all, since its imports take seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "jobs.json"
+        path.write_text(json.dumps(jobs), encoding="utf-8")
+        said = told(
+            ["-m", "appliance.export.ask", str(path)],
+            "Plain transformers and PEFT cannot load what was exported",
+            "See whether its files are whole, and export it anew.",
+        )
+    found: list[Any] = json.loads(said.splitlines()[-1])
+    return found
 
 
 def tokenizer_of(base: Path) -> Any:

@@ -65,14 +65,13 @@ def pack(model: Any) -> None:
 
     Not a model that attends in its own way, or that mixes tokens elsewhere too: two rows are tried.
     """
-    decoder, whole = model.base_model, model.base_model.forward
-    if model.config._attn_implementation != attention.NAME:
-        return
+    decoder, whole, config = model.base_model, model.base_model.forward, model.config
 
     @wraps(whole)
     def forward(input_ids: Any = None, attention_mask: Any = None, **kwargs: Any) -> Any:
         ids, mask = input_ids, attention_mask
-        if not _packs.get() or _asks_for_more(kwargs) or not _is_plain(ids, mask):
+        told = config._attn_implementation == attention.NAME and _packs.get()
+        if not told or _asks_for_more(kwargs) or not _is_plain(ids, mask):
             return whole(input_ids=ids, attention_mask=mask, **kwargs)
         riders = _waiting.get() if backend.torch().is_grad_enabled() else None
         if riders is not None and riders.hidden is not None:
@@ -85,7 +84,7 @@ def pack(model: Any) -> None:
         return _packed(decoder, whole, batches, riders, kwargs)
 
     decoder.forward = forward
-    if not _holds(decoder, whole):
+    if config._attn_implementation != attention.NAME or not _holds(decoder, whole):
         decoder.forward = whole
 
 

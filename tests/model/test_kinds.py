@@ -49,7 +49,9 @@ def open_16(**options):
     from appliance.model.load import open_model
     from appliance.sections.source import ModelSection
 
-    return open_model(ModelSection(bits=16), False, **options)
+    loaded = open_model(ModelSection(bits=16), False, **options)
+    loaded.model.set_attn_implementation("sdpa")  # as plain transformers: the same to the bit
+    return loaded
 
 
 def in_bf16():

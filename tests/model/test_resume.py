@@ -117,20 +117,20 @@ def test_out_of_memory_halves_the_rows_at_once_and_goes_on_from_the_last_step(
 
     from appliance.train import anchor
 
-    whole, calls = anchor.Rehearsal.term, []
+    whole, calls = anchor.Rehearsal.turn, []
 
-    def full_at_the_seventh(self, model, turn):
-        calls.append(len(turn.rows))
+    def full_at_the_seventh(self, accumulation):
+        calls.append(accumulation)
         if len(calls) == 7:
             raise torch.OutOfMemoryError("made for this test")
-        return whole(self, model, turn)
+        return whole(self, accumulation)
 
     # At a low rate the two stay near each other; else what is rounded otherwise grows.
     slow = "train.learning_rate=2e-5"
     small = train_here(prepared, "small", "train.micro_batch=2", slow)
-    monkeypatch.setattr(anchor.Rehearsal, "term", full_at_the_seventh)
+    monkeypatch.setattr(anchor.Rehearsal, "turn", full_at_the_seventh)
     halved = train_here(prepared, "halved", "train.micro_batch=4", slow)
-    assert calls[:8] == [1] * 8  # step 7 again, in halves: one of them owes the row
+    assert calls[:9] == [1] * 7 + [2, 2]  # step 7 again, in halves
     events = [json.loads(line) for line in (halved / "events.jsonl").open()]
     memory = [e for e in events if e["kind"] == "memory"]
     assert [(e["step"], e["micro"]) for e in memory] == [(6, 2)]

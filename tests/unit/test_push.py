@@ -46,6 +46,7 @@ def place(monkeypatch):
     with hub() as found:
         monkeypatch.setattr(constants, "ENDPOINT", found.address)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
         yield found
 
