@@ -59,7 +59,9 @@ def make(folder: Path) -> tuple[Path, Path]:
             save_file(shard, base / file, metadata={"format": "pt"})
             index |= dict.fromkeys(shard, file)
             shard = {}
-    (base / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    (base / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {}, "weight_map": index})
+    )
     (base / "config.json").write_text(json.dumps({
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": HIDDEN,
         "intermediate_size": INNER, "num_hidden_layers": LAYERS, "num_attention_heads": 16,
@@ -105,9 +107,11 @@ def timed(program: str, *words: str) -> dict[str, float]:
     """In a process of its own: seconds without the imports, and MiB before and at the peak."""
     text = program.format(before=BEFORE.format(peak=PEAK)) + AFTER
     done = subprocess.run(
-        [sys.executable, "-c", text, *words], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", text, *words], capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
+    if done.returncode:
+        sys.exit(done.stderr[-2000:])
     seconds, imports, peak = map(float, done.stdout.split()[-3:])
     return {"seconds": round(seconds, 1), "imports_mib": imports / 1024, "peak_mib": peak / 1024}
 
