@@ -18,7 +18,7 @@ SMALL = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=8, help="In test_resume: how many.")
+    parser.addoption("--kills", type=int, default=20, help="In test_resume: how many.")
 
 
 @pytest.fixture(scope="session")
