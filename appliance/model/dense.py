@@ -28,6 +28,20 @@ def hold(model: Any) -> None:
         layer.forward = _linear(weight, layer.bias)
 
 
+def fold(model: Any) -> None:
+    """Let the output layer read rows one below the other, as a matrix.
+
+    A decoder's last hidden states of several rows are no such matrix, and where the output layer is
+    frozen, as beside an adapter, torch then copies its whole weight once for each row: 2 GB and
+    some seconds for 32 prompts of the embedded model, three quarters of what their answers take.
+    """
+
+    def pack(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (args[0].contiguous(), *args[1:])
+
+    model.get_output_embeddings().register_forward_pre_hook(pack)
+
+
 def _linear(weight: Any, bias: Any) -> Callable[[Any], Any]:
     """As bitsandbytes computes it: in the weight's type, and the result in the input's."""
     linear = backend.torch().nn.functional.linear

@@ -150,6 +150,7 @@ def open_model(
         tokenizer.chat_template, turns = plain.TEMPLATE, plain.TURNS
     if not backend.on_gpu():
         dense.hold(model)
+        dense.fold(model)
         attention.use(model)
         if not gradient_checkpointing:
             packed.pack(model)

@@ -134,6 +134,19 @@ def test_the_loss_is_transformers_own(loaded):
     assert mine.loss / mine.tokens == pytest.approx(float(theirs), rel=1e-2)
 
 
+def test_the_output_layer_reads_many_prompts_as_one_matrix(loaded):
+    """Else torch copies its weight for each of them, where it is frozen: by an adapter."""
+    from appliance.model.chat import generate
+
+    seen = []
+    layer = loaded.model.get_output_embeddings()
+    hook = layer.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    generate(loaded, [DIALOGUE[:1], [{"role": "user", "content": "Name a colour."}]], 4)
+    hook.remove()
+    assert seen[0].shape[0] == 2
+    assert all(hidden.is_contiguous() for hidden in seen)
+
+
 def test_an_untrained_adapter_changes_nothing_at_all(loaded):
     from appliance.model import adapter
     from appliance.model.chat import encode, generate
