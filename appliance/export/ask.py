@@ -43,11 +43,11 @@ def tuned(base: str, adapter: Path, strength: float, kind: str) -> Any:
     from peft import PeftModel
 
     laid = PeftModel.from_pretrained(model, str(adapter))
+    if laid.peft_config["default"].use_dora:
+        # PEFT computes its whole weight anew for each token: once, by PEFT's own merge, in fp32.
+        return _each(laid.unload(), by_peft(base, adapter, strength))
     if strength == 1:
         return laid
-    if laid.peft_config["default"].use_dora:
-        # Its change is not linear in its factors: there is no such adapter, only its merge.
-        return _each(laid.unload(), by_peft(base, adapter, strength))
     for layer in layers(laid).values():
         layer.scaling = {name: scale * strength for name, scale in layer.scaling.items()}
     return laid
