@@ -157,8 +157,7 @@ def push(folder: str, repo: str, public: bool) -> None:
     from appliance.run import RunDir
 
     run = RunDir.open(folder)
-    with run.lock():
-        quiet(run.log)
+    with run.lock():  # not `quiet`: the hub's library shows how far it is
         from appliance.export.push import push as work
 
         address = work(run, repo, public=public)

@@ -36,20 +36,19 @@ def load(folder: str, kind: str) -> Any:
 
 
 def tuned(base: str, adapter: Path, strength: float, kind: str) -> Any:
-    """The base with the adapter laid over it, not merged."""
+    """The base with the adapter laid over it, not merged; but for DoRA, and full fine-tuning."""
     model = load(base, kind)
     if (adapter / FULL).is_file():
         return _each(model, whole(adapter, strength))
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
 
-    laid = PeftModel.from_pretrained(model, str(adapter))
-    if laid.peft_config["default"].use_dora:
+    if getattr(PeftConfig.from_pretrained(str(adapter)), "use_dora", False):
         # PEFT computes its whole weight anew for each token: once, by PEFT's own merge, in fp32.
-        return _each(laid.unload(), by_peft(base, adapter, strength))
-    if strength == 1:
-        return laid
-    for layer in layers(laid).values():
-        layer.scaling = {name: scale * strength for name, scale in layer.scaling.items()}
+        return _each(model, by_peft(base, adapter, strength))
+    laid = PeftModel.from_pretrained(model, str(adapter))
+    if strength != 1:
+        for layer in layers(laid).values():
+            layer.scaling = {name: scale * strength for name, scale in layer.scaling.items()}
     return laid
 
 
@@ -131,13 +130,19 @@ def answer(
 
     model, path = tuned(base, Path(adapter), float(strength), kind), Path(questions)
     asked = json.loads(path.read_text(encoding="utf-8"))
-    for question in asked:
-        ids, ends = question["ids"], question["ends"]
-        out = model.generate(
-            input_ids=torch.tensor([ids]), max_new_tokens=int(room), do_sample=False,
-            eos_token_id=ends, pad_token_id=ends[0], temperature=None, top_p=None, top_k=None,
-        )  # fmt: skip
-        question["answer"] = out[0, len(ids) :].tolist()
+    # All at once, padded on the left: what a token costs is to read the weights.
+    width = max(len(question["ids"]) for question in asked)
+    ends = asked[0]["ends"]
+    out = model.generate(
+        input_ids=torch.tensor([[ends[0]] * (width - len(q["ids"])) + q["ids"] for q in asked]),
+        attention_mask=torch.tensor([[0] * (width - len(q["ids"])) + [1] * len(q["ids"])
+                                     for q in asked]),
+        max_new_tokens=int(room), do_sample=False, eos_token_id=ends, pad_token_id=ends[0],
+        temperature=None, top_p=None, top_k=None,
+    )  # fmt: skip
+    for question, row in zip(asked, out[:, width:].tolist(), strict=True):
+        last = next((i for i, token in enumerate(row) if token in ends), len(row) - 1)
+        question["answer"] = row[: last + 1]
     path.write_text(json.dumps(asked), encoding="utf-8")
     _say(model, path, answers)
 

@@ -15,7 +15,7 @@ from appliance.recipe import Recipe, load
 from appliance.report.summary import figure, summary
 from appliance.run import RunDir, differences
 
-SECRET = ("data.", "model.name", "rehearsal.sources", "evaluate.real_world")  # may be paths
+PATHS = ("data.", "model.name", "rehearsal.sources", "evaluate.real_world")  # or they hold some
 
 
 def write(run: RunDir, recipe: Recipe, base: Path, facts: dict[str, Any]) -> None:
@@ -60,16 +60,18 @@ def _front_matter(
     from huggingface_hub import EvalResult, ModelCardData
 
     task = found["after"]["task"]
-    results = [
-        EvalResult(
-            task_type="text-generation",
-            dataset_type="private",
-            dataset_name="held-out rows of the task",
-            dataset_split="test",
-            metric_type=task["metric"],
-            metric_value=round(task["value"], 4),
-        )
-    ]
+    results = None
+    if task["value"] is not None:
+        results = [
+            EvalResult(
+                task_type="text-generation",
+                dataset_type="private",
+                dataset_name="held-out rows of the task",
+                dataset_split="test",
+                metric_type=task["metric"],
+                metric_value=round(task["value"], 4),
+            )
+        ]
     merged = "merged" in facts["forms"]
     return ModelCardData(
         base_model=_base_name(recipe),
@@ -79,7 +81,7 @@ def _front_matter(
         pipeline_tag="text-generation",
         model_name=run.root.resolve().name,
         tags=[recipe.method, recipe.adapter.kind, "appliance"],
-        eval_results=results if task["asked"] else None,
+        eval_results=results,
     )
 
 
@@ -109,7 +111,7 @@ def _changed(recipe: Recipe) -> list[str]:
     found = []
     for line in differences(load(recipe.method), recipe):
         key, _, values = line.partition(": ")
-        if key.startswith(SECRET):
+        if key.startswith(PATHS):
             values = "set"
         found.append(f"{key}: {values}")
     return found

@@ -26,7 +26,7 @@ QUESTIONS, ROOM = 6, 24  # of the task and as many off it; tokens of an answer
 
 
 class Questions:
-    """The questions; `write` makes them. Then jobs of `export/ask.py` answer and score them.
+    """The questions, for jobs of `export/ask.py` to answer and to score.
 
     kind: what is computed in. `reference` [tokens, vocabulary] for each question, log-probabilities
     of the adapter on the base at its own greedy answers, and what else was scored there, are

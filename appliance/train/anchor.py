@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import cycle, islice
+from math import ceil
 from typing import Any
 
 from appliance.console import console
@@ -92,6 +93,10 @@ class Rehearsal:
         count = int(self.owed)
         self.owed -= count
         return count
+
+    def most_tokens(self, accumulation: int) -> int:
+        """That one micro-batch rehearses."""
+        return ceil(self.rows_per_step / accumulation) * max(len(r.input_ids) for r in self.rows)
 
     def term(self, model: Any, turn: Turn) -> Any:
         """The turn's part of its step's mean over rows."""

@@ -9,10 +9,10 @@ from appliance.errors import TrainingFailed
 from appliance.model import backend
 from appliance.recipe import Recipe
 
-# Tokens at once on a CPU. The embedded model keeps about 1.3 MB of activations for each, so this
-# is 5 GiB; more would not be faster on few cores.
-CPU_TOKENS = 4096
-KEPT = 75  # bytes for the backward pass of each token, layer and hidden size: measured on it
+# Tokens at once on a CPU. The embedded model keeps about 2 MB of activations for each, so this is
+# 4 GiB; more would not be faster on few cores.
+CPU_TOKENS = 2048
+KEPT = 125  # bytes for the backward pass of each token, layer and hidden size: measured on it
 
 
 def micro_batch(recipe: Recipe, longest: int) -> int:
@@ -30,15 +30,16 @@ def _divisor(recipe: Recipe, most: int) -> int:
     return max(m for m in range(1, max(1, min(most, whole)) + 1) if whole % m == 0)
 
 
-def must_fit(config: Any, micro: int, longest: int) -> None:
+def must_fit(config: Any, micro: int, longest: int, beside: int = 0) -> None:
     """On a CPU nothing can be halved once the system kills the process, so it is reckoned before.
 
-    `config`: the model's. Raises TrainingFailed with the numbers.
+    `config`: the model's; `beside`: tokens that are rehearsed in the same pass. Raises
+    TrainingFailed with the numbers.
     """
     there = memory.free()
     if backend.on_gpu() or there is None:
         return
-    needed = micro * longest * config.num_hidden_layers * config.hidden_size * KEPT
+    needed = (micro * longest + beside) * config.num_hidden_layers * config.hidden_size * KEPT
     if needed > there:
         raise TrainingFailed(
             f"{micro} rows of {longest} tokens need about {needed / memory.GIB:.0f} GiB of memory, "

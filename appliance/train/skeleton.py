@@ -42,8 +42,12 @@ def train(run: RunDir, recipe: Recipe) -> None:
     _say_rows(facts)
     longest = max(item["length"] for item in items)
     micro = micro_batch(recipe, longest)
+    rehearsed = rehearsal_term(run, recipe, loaded, facts)
     if not checkpointing:
-        must_fit(loaded.model.config, micro, longest)
+        beside = rehearsed.most_tokens(recipe.train.batch_size // micro) if rehearsed else 0
+        must_fit(loaded.model.config, micro, longest, beside)
+    if rehearsed:
+        rehearsed.ask_base()
     steps = recipe.steps(len(items))
     arguments = training_arguments(recipe, run, checkpointing, len(items))
     work = Work(
@@ -53,7 +57,7 @@ def train(run: RunDir, recipe: Recipe) -> None:
         items,
         arguments,
         _measures(run, recipe, loaded, sample(valid, recipe, steps * recipe.train.batch_size)),
-        rehearsal_term(run, recipe, loaded, facts),
+        rehearsed,
         ewc_term(run, recipe, loaded),
         _checkpoints(run, recipe, loaded),
     )
@@ -208,15 +212,13 @@ def rehearsal_term(run: RunDir, recipe: Recipe, loaded: Loaded, facts: Facts) ->
             f"    {name}: {source['used']} of {source['rows']} rows used"
             + (f", {source['repeated']} taken again" if source["repeated"] else "")
         )
-    rehearsed = Rehearsal(
+    return Rehearsal(
         loaded,
         rows,
         per_step,
         loss_weight=recipe.rehearsal.loss,
         kl_weight=recipe.anchor.kl,
     )
-    rehearsed.ask_base()
-    return rehearsed
 
 
 def ewc_term(run: RunDir, recipe: Recipe, loaded: Loaded) -> Ewc | None:

@@ -109,3 +109,14 @@ def test_a_run_rehearses_beside_its_steps(sft_run):
     assert facts["rehearsal_sources"]["self"]["taken"] == rows
     assert facts["rehearsal_sources"]["self"]["tokens"] == facts["rehearsed"]["tokens"]
     assert facts["rehearsed"]["last_kl"] > 0
+
+
+def test_the_first_token_counts_as_much_as_all_others():
+    import torch
+
+    from appliance.train.anchor import weighed
+
+    owner = torch.tensor([0, 0, 0, 1, 2, 2])
+    values = torch.tensor([3.0, 0.1, 0.3, 5.0, 1.0, 0.2])
+    assert float(weighed(values, owner)) == pytest.approx(3.0 + 0.2)
+    assert float(weighed(values[3:4], owner[3:4])) == 5.0  # answers of one token

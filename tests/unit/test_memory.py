@@ -33,9 +33,11 @@ def test_the_containers_share_counts(tmp_path, monkeypatch, machine, most, used,
 def test_what_cannot_fit_is_refused_with_the_numbers(monkeypatch):
     monkeypatch.setattr(backend, "on_gpu", lambda: False)
     monkeypatch.setattr(memory, "free", lambda: 8 * memory.GIB)
-    batch.must_fit(SMALL, 16, 256)  # 4,096 tokens: 5 GiB
-    batch.must_fit(LARGE, 1, 512)
-    with pytest.raises(TrainingFailed, match=r"4 rows of 1024 tokens need about 42 GiB.* 8 GiB"):
+    batch.must_fit(SMALL, 8, 256)  # 2,048 tokens: 4 GiB
+    batch.must_fit(LARGE, 1, 384)
+    with pytest.raises(TrainingFailed, match=r"4 rows of 1024 tokens need about 70 GiB.* 8 GiB"):
         batch.must_fit(LARGE, 4, 1024)
+    with pytest.raises(TrainingFailed, match="8 rows of 256 tokens"):  # as many beside them again
+        batch.must_fit(SMALL, 8, 256, 2100)
     monkeypatch.setattr(backend, "on_gpu", lambda: True)  # there the rows at once are halved
     batch.must_fit(LARGE, 4, 1024)

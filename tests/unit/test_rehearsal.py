@@ -13,7 +13,7 @@ from appliance.data.rows import Row
 from appliance.errors import DataError, RecipeError
 from appliance.model.chat import loops as said_over
 from appliance.recipe import load
-from appliance.train.anchor import Rehearsal, weighed
+from appliance.train.anchor import Rehearsal
 from appliance.train.dialogues import CAREFUL, NEAR, Dialogue, _fault, begin, whole_prompt
 from appliance.train.openers import OPEN, SMALL, TALK, WORDS, WRONG, openings
 from appliance.train.rehearsal import General, check, rows_per_step, shares, unlike_the_task
@@ -207,11 +207,3 @@ def test_a_steps_rows_are_spread_over_its_micro_batches(rows, accumulation):
 )
 def test_what_makes_a_recipe_rehearse(overrides, rehearses):
     assert load("sft", overrides).rehearses is rehearses
-
-
-def test_the_first_token_counts_as_much_as_all_others():
-    torch = pytest.importorskip("torch")
-    owner = torch.tensor([0, 0, 0, 1, 2, 2])
-    values = torch.tensor([3.0, 0.1, 0.3, 5.0, 1.0, 0.2])
-    assert float(weighed(values, owner)) == pytest.approx(3.0 + 0.2)
-    assert float(weighed(values[3:4], owner[3:4])) == 5.0  # answers of one token
