@@ -17,13 +17,17 @@ from appliance.statistics import mean, share
 
 RIGHT = 0.99  # of a weight's values; sums in another order round a few the other way
 OFF = 1e-3  # share of a weight's change by which a factor's product may be off, in fp32
+TIE = 0.25  # nats between the two likeliest tokens
 NEAR_TIE = 1.0  # nats by which another token may be likelier than the end of turn
 STOPS = 0.8  # share of the answers that ended, which must end in each form too
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """kl: nats per token, at most; agreement: share of tokens with the same likeliest, at least."""
+    """kl: nats per token, at most; agreement: share of tokens with the same likeliest, at least.
+
+    Of the tokens at which the adapter prefers one by TIE: elsewhere any rounding takes another.
+    """
 
     kl: float
     agreement: float
@@ -32,16 +36,16 @@ class Tolerance:
 # 16 bit: what rounding the weights once to bf16 changes. The quantized kinds: about four times
 # what the embedded model shows, whose weights bear it worse than larger models' (docs/export.md).
 TOLERANCES = {
-    "merged": Tolerance(0.005, 0.97),
-    "adapter": Tolerance(0.0005, 0.99),
-    "gguf:bf16": Tolerance(0.01, 0.96),
-    "gguf:f16": Tolerance(0.01, 0.96),
-    "gguf:q8_0": Tolerance(0.02, 0.95),
-    "gguf:q5_k_m": Tolerance(0.4, 0.75),
-    "gguf:q4_k_m": Tolerance(0.4, 0.75),
+    "merged": Tolerance(0.005, 0.99),
+    "adapter": Tolerance(0.0005, 0.995),
+    "gguf:bf16": Tolerance(0.01, 0.98),
+    "gguf:f16": Tolerance(0.01, 0.98),
+    "gguf:q8_0": Tolerance(0.02, 0.97),
+    "gguf:q5_k_m": Tolerance(0.4, 0.8),
+    "gguf:q4_k_m": Tolerance(0.4, 0.8),
 }
 # In bfloat16 each form rounds differently on its way through the layers.
-ROUNDED = Tolerance(0.01, 0.95)  # the embedded model's: 0.0013 and 98.6 %
+ROUNDED = Tolerance(0.01, 0.97)  # the embedded model's KL: 0.0013
 
 
 @dataclass(frozen=True)
@@ -86,17 +90,20 @@ def same(form: str, questions: Questions, found: Sequence[Any]) -> Check:
     kl, agree = [], []
     for reference, mine in zip(questions.reference, found, strict=True):
         kl += (np.exp(reference) * (reference - mine)).sum(-1).tolist()
-        agree += (reference.argmax(-1) == mine.argmax(-1)).tolist()
+        first, second = np.partition(reference, -2)[:, :-3:-1].T
+        sure = first - second >= TIE
+        agree += (reference.argmax(-1) == mine.argmax(-1))[sure].tolist()
     most = TOLERANCES[form]
     if questions.kind != "float32":
         most = Tolerance(most.kl + ROUNDED.kl, min(most.agreement, ROUNDED.agreement))
     facts: dict[str, Any] = {"kl": mean(kl), "agreement": share(agree), "tolerance": vars(most)}
     facts["arithmetic"] = questions.kind
-    holds = facts["kl"]["value"] <= most.kl and facts["agreement"]["value"] >= most.agreement
+    agreed = facts["agreement"]["value"] if agree else 1.0
+    holds = facts["kl"]["value"] <= most.kl and agreed >= most.agreement
     text = (
-        f"{facts['kl']['value']:.4f} nats per token from the adapter (at most {most.kl:g}), the "
-        f"same token at {facts['agreement']['value']:.1%} of {len(kl)} (at least "
-        f"{most.agreement:.0%})"
+        f"{facts['kl']['value']:.4f} nats per token from the adapter at {len(kl)} (at most "
+        f"{most.kl:g}), the same token at {agreed:.1%} of the {len(agree)} that it is sure of (at "
+        f"least {most.agreement:.1%})"
     )
     return Check(form, "same", bool(holds), text, facts)
 

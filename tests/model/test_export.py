@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from helpers import appliance
@@ -197,6 +199,60 @@ def test_a_factor_that_llama_cpp_would_read_otherwise_turns_the_proof_red(copy):
     checks = claims.of_lora(RunDir(copy), base(), 1.0, {"gguf:lora": path})
     assert [check.holds for check in checks] == [False, None]
     assert list(checks[0].facts["off"]) == ["blk.2.attn_q.weight"]
+
+
+# llama.cpp's own server, over a base, with or without an adapter: the tokens of greedy answers.
+SERVED = """
+import json, sys
+import xllamacpp
+base, adapter, room, asked = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.load(sys.stdin)
+how = xllamacpp.CommonParams()
+how.model.path, how.n_ctx, how.n_parallel, how.warmup = base, 1024, 1, False
+if adapter:
+    how.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(adapter, 1.0)]
+server = xllamacpp.Server(how)
+found = []
+for text in asked:
+    said = server.handle_completions(
+        {"prompt": text, "max_tokens": room, "temperature": 0, "logprobs": 1}
+    )
+    found.append([token["id"] for token in said["choices"][0]["logprobs"]["content"]])
+print(json.dumps(found))
+"""
+
+
+def test_llama_cpp_itself_lays_the_adapter_over_the_base(exported, tmp_path):
+    """Token by token as PEFT does, up to where one is as likely as another; and not as the base."""
+    from appliance.export import gguf
+    from appliance.export.questions import ROOM, Questions, plainly
+    from appliance.run import RunDir
+
+    run = RunDir(exported)
+    questions = Questions(run, run.recipe(), base(), "float32", tmp_path)
+    plainly([questions.answering(1.0)])
+    asked = questions.asked
+    path = gguf.write(base(), tmp_path, ["bf16"], "base")["bf16"]
+
+    def served(adapter):
+        done = subprocess.run(
+            [sys.executable, "-c", SERVED, str(path), str(adapter), str(ROOM)],
+            input=json.dumps([q["text"] for q in asked]), capture_output=True, text=True,
+            timeout=600,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def alike(said):
+        """Share of the tokens before the answers part."""
+        same = total = 0
+        for question, mine in zip(asked, said, strict=True):
+            theirs = [t for t in question["answer"] if t not in question["ends"]]
+            parts = [a != b for a, b in zip(mine, theirs, strict=False)] + [True]
+            same, total = same + parts.index(True), total + len(theirs)
+        return same / total
+
+    assert alike(served(exported / "export" / "gguf" / "small-lora.gguf")) > 0.8
+    assert alike(served("")) < 0.6
 
 
 def test_a_forgotten_layer_turns_the_proof_red_and_is_named(copy):
