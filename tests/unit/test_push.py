@@ -63,7 +63,7 @@ def test_the_export_its_card_and_its_proof_arrive_whole_and_nothing_else_does(ex
         done = appliance(
             "push", str(exported), "me/demo",
             env={"HF_ENDPOINT": place.address, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1",
-                 "HF_HOME": str(exported / "hub")},
+                 "HF_HOME": str(exported / "hub"), "HF_HUB_OFFLINE": "0"},
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f"{place.address}/me/demo"
