@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,6 +47,16 @@ def up_to(run: Path, last: str, *overrides: str) -> None:
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=900,
         capture_output=True,
     )  # fmt: skip
+
+
+def kill_often(run: Path, kills: int, seed: int = 0) -> dict[str, Any]:
+    """Train a prepared run by tests/kill_often.py, which says what it prints."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "kill_often.py"), str(run), str(kills), str(seed)],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def furthest_from_greedy(loaded, prompt, answer):

@@ -46,8 +46,9 @@ class Checkpoints:
                 aside.mkdir(parents=True)
                 yield aside
                 made = aside / name
-                hashes = {p.name: sha256(p) for p in sorted(made.iterdir())}
-                for path in made.iterdir():
+                files = sorted(path for path in made.rglob("*") if path.is_file())
+                hashes = {str(path.relative_to(made)): sha256(path) for path in files}
+                for path in files:
                     sync(path)
                 write_text(made / WHOLE, json.dumps(hashes, indent=2) + "\n")
                 sync(made)

@@ -103,10 +103,15 @@ def trainer(
             return dataset
 
     config = DPOConfig(**arguments, beta=recipe.dpo.beta, max_length=None)
-    return wrap(TokenizedDPOTrainer)(
+    made = wrap(TokenizedDPOTrainer)(
         model=loaded.model,
         ref_model=None,
         args=config,
         train_dataset=Dataset.from_list(items),
         processing_class=loaded.tokenizer,
     )
+    # TRL takes a copy of the adapter as it is now for the reference. In a training that goes on
+    # that would be a trained one; without the copy the reference is the base, the adapter off.
+    if "ref" in getattr(loaded.model, "peft_config", {}):
+        loaded.model.delete_adapter("ref")
+    return made

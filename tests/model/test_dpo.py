@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
+from helpers import kill_often
+
+from appliance.run import RunDir
 
 pytestmark = pytest.mark.model
 
@@ -32,3 +36,20 @@ def test_the_sft_alarm_does_not_rise_on_a_dpo_loss(dpo_run):
 
 def test_the_merged_model_is_there(dpo_run):
     assert (dpo_run / "export" / "merged" / "model.safetensors").is_file()
+
+
+def test_killed_it_ends_as_if_nothing_had_been_and_keeps_the_base_as_its_reference(
+    dpo_run, tmp_path
+):
+    run = RunDir(tmp_path / "killed")
+    shutil.copytree(dpo_run, run.root)
+    for folder in (run.adapter, run.metrics.parent):
+        shutil.rmtree(folder)
+    recipe = run.recipe()
+    often = recipe.train.model_copy(update={"checkpoint_minutes": 0})
+    run.create(recipe.model_copy(update={"train": often}), force=True)
+    found = kill_often(run.root, 3)
+    assert max(found["begun_at"]) > 0, found  # it went on from a checkpoint
+    weights = "adapter_model.safetensors"
+    assert (run.adapter / weights).read_bytes() == (dpo_run / "adapter" / weights).read_bytes()
+    assert not [path for path in run.adapter.iterdir() if path.is_dir()]

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, UNJUDGED, up_to
+from helpers import ROOT, UNJUDGED, kill_often, up_to
 
 from appliance.recipe import load
 from appliance.run import RunDir
@@ -20,15 +20,6 @@ STEPS = 12
 RECIPE = ("data.limit=48", "data.test_limit=8", f"train.max_steps={STEPS}", "train.batch_size=4",
           "train.evaluations=3", "train.checkpoint_minutes=0", "rehearsal.dialogues=8",
           "evaluate.answer_tokens=8", "evaluate.alternatives=false", *UNJUDGED)  # fmt: skip
-
-
-def kill_often(run: Path, kills: int, seed: int = 0) -> dict:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "kill_often.py"), str(run), str(kills), str(seed)],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
