@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -147,30 +147,60 @@ def hold(root: Path, option: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a+")
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not _locked(handle):
             raise RunError(
                 f"{root} is in use by another process.",
                 f"Wait for it, or name another {option}.",
-            ) from error
+            )
         yield
     finally:
         handle.close()
 
 
+def _locked(handle: TextIO) -> bool:
+    """Take the lock. Who only asks whether it is held (`held`) has it for a moment: once more."""
+    for again in (True, False):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if again:
+                time.sleep(0.05)
+    return False
+
+
+def held(root: Path) -> bool:
+    """Does a process hold the folder? Creates nothing, and holds it for no longer than it asks.
+
+    The lock is seen from outside a container too, where the folder is on the same file system;
+    not across a network share or into a virtual machine.
+    """
+    try:
+        with (root / "lock").open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock, or one that may not be read
+        return False
+    return False
+
+
 def differences(old: Recipe, new: Recipe) -> list[str]:
     """`key: old -> new` for every leaf that differs."""
-
-    def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-        for key, value in tree.items():
-            if isinstance(value, dict):
-                yield from flat(value, f"{prefix}{key}.")
-            else:
-                yield f"{prefix}{key}", value
-
-    before, after = dict(flat(old.model_dump(mode="json"))), dict(flat(new.model_dump(mode="json")))
+    before, after = leaves(old.model_dump(mode="json")), leaves(new.model_dump(mode="json"))
     return [f"{k}: {before[k]} -> {after[k]}" for k in before if before[k] != after[k]]
+
+
+def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`section.key` and its value, of every leaf of a recipe's plain tree."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= (
+            leaves(value, f"{prefix}{key}.")
+            if isinstance(value, dict)
+            else {f"{prefix}{key}": value}
+        )
+    return found
 
 
 def fresh_name(recipe: str) -> Path:

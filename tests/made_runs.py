@@ -1,10 +1,13 @@
-"""Ablations without a model: plans, and finished runs made by hand."""
+"""Plans of an ablation, and runs made by hand: without a model."""
 
 from __future__ import annotations
+
+import copy
 
 from appliance.ablate.arms import choose
 from appliance.ablate.folder import Plan
 from appliance.disk import write_json, write_jsonl
+from appliance.recipe import load
 
 
 def plan_of(*names, seeds=1, sets=()):
@@ -42,3 +45,73 @@ def write_run(run, recipe, before, after, seconds=(), key=None, cached=False):
 
 
 BASE = scores([0, 0, 1, None], [False, False, False, True])
+
+
+def measured(
+    run,
+    task,
+    *,
+    sets=(),
+    leak=(),
+    axes=None,
+    kl=(),
+    rows="held-out",
+    data="d1",
+    model="m1",
+    version="1",
+    piqa=(),
+    verdict="yes",
+):
+    """A run by hand that was evaluated, with the answers behind its scores.
+
+    Items are 1, 0 or None (not scored); `axes` by name; those of the base are all 0. `rows` and
+    `data` say which rows were held out, and from which file.
+    """
+    run.create(load("sft", sets))
+    off_task = [_item("format", i, float(not x), leak=bool(x)) for i, x in enumerate(leak)]
+    said = {"format": off_task} if leak else {}
+    said |= {a: [_item(a, i, x) for i, x in enumerate(v)] for a, v in (axes or {}).items()}
+    answers = [
+        {"probe": "task", "prompt": f"{rows} {i}", "expected": "x", "score": x}
+        for i, x in enumerate(task)
+    ]
+    write_jsonl(run.answers_after, answers + [item for items in said.values() for item in items])
+    write_jsonl(
+        run.base_answers,
+        [{"id": str(i), "prompt": f"p{i}", "answer": "so"} for i in range(len(kl))],
+    )
+    drift = [{"id": str(i), "kl": k, "loss": 0.5 + k, "tokens": 2 + i} for i, k in enumerate(kl)]
+    benchmark = {"version": "v", "shots": 0, "metrics": {"acc": {"items": list(piqa)}}}
+    after = {
+        "task": {"metric": "exact_match", "items": list(task)},
+        "habit_leak": {"items": [bool(x) for x in leak], "style": "short"},
+        "axes": {
+            axis: {"version": version, "parts": {}, "items": [i["score"] for i in items]}
+            for axis, items in said.items()
+        },
+        "drift": {"items": drift, "loss": 0.5},
+        "benchmarks": {"piqa": benchmark} if piqa else {},
+        "real_world": None,
+    }
+    write_json(run.scores_before, _of_the_base(after))
+    write_json(run.scores_after, after)
+    write_json(run.manifest, {"model": {"name": model, "sha256": model}, "data": [{"sha256": data}],
+                              "machine": {"cores": 2}})  # fmt: skip
+    write_json(run.verdict, {"ship": verdict, "reasons": []})
+    for stage, took in (("rehearse", 10.0), ("train", 60.0), ("evaluate", 30.0)):
+        run.event("begins", stage)
+        run.event("stage", stage, seconds=took)
+    return run
+
+
+def _item(axis, number, score, **more):
+    return {"probe": "axis", "axis": axis, "id": str(number), "prompt": f"{axis} {number}",
+            "score": score, **more}  # fmt: skip
+
+
+def _of_the_base(after):
+    before = copy.deepcopy(after)
+    parts = [before["task"], before["habit_leak"], *before["axes"].values()]
+    for part in parts + [b["metrics"]["acc"] for b in before["benchmarks"].values()]:
+        part["items"] = [0.0 for _ in part["items"]]
+    return before

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from appliance.ablate.recommend import by_retention
 from appliance.console import span
+from appliance.tables import Table
 
 NONE = {"value": None, "interval": None, "n": 0}
-
-
-@dataclass(frozen=True)
-class Table:
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-    def markdown(self) -> str:
-        """Columns as wide as their widest cell, so that it reads well unrendered."""
-        lines = [self.head, *self.rows]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.head))]
-
-        def joined(cells: Sequence[str]) -> str:
-            padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-            return f"| {' | '.join(padded)} |"
-
-        rule = f"|{'|'.join('-' * (width + 2) for width in widths)}|"
-        return "\n".join([joined(self.head), rule, *map(joined, self.rows)])
 
 
 def tables(results: Mapping[str, Any]) -> list[Table]:

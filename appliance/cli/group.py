@@ -124,13 +124,13 @@ def stages(
             try:
                 go(run, recipe, last, again, only, force)
             except ApplianceError as error:
-                run.event("error", str(error))
+                run.event("error", str(error), exit=error.exit_code)
                 raise
             except (Stop, KeyboardInterrupt) as stop:
                 run.event("stopped", "SIGTERM" if isinstance(stop, Stop) else "SIGINT")
                 raise
             except Exception as error:
-                run.event("error", f"{type(error).__name__}: {str(error).strip()[:300]}")
+                run.event("error", f"{type(error).__name__}: {str(error).strip()[:300]}", exit=1)
                 raise
     except BadInput:
         if fresh and not run.data_facts.is_file():

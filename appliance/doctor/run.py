@@ -3,21 +3,64 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from appliance.disk import read_log
 from appliance.doctor.checks import Line
-from appliance.errors import ApplianceError, RunError
+from appliance.errors import ApplianceError, Interrupted, Terminated
 from appliance.pipeline import COMPARING, STAGES, Stage
 from appliance.recipe import Recipe
-from appliance.run import RunDir
+from appliance.run import RunDir, held
 from appliance.train.checkpoint import Checkpoints, step_of
 
 SILENT = (
     "nothing was written when it ended: killed from outside (out of memory, a machine taken back, "
     "power)"
 )
+
+FEWER = "it came to the end of what was asked for, or was killed between two stages"
+WORDS = ("error", "stopped", "begins", "stage")  # the events that say how a run stands
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands.
+
+    `stage`: where it is, or was when it ended; None where all are done. `exit_code`: that of the
+    command which ended, as far as the run knows it; None while one works. `text`: the reason.
+    """
+
+    kind: Literal["running", "done", "ended", "failed", "stopped", "killed"]
+    stage: str | None
+    text: str
+    exit_code: int | None
+
+
+def standing(run: RunDir, events: list[dict[str, Any]]) -> Standing:
+    """By its files, its last words and its lock. Changes nothing."""
+    try:
+        wanted = stages(run.recipe())
+    except ApplianceError:  # of another version: as a run goes through all of them
+        wanted = list(STAGES)
+    open_stage = next((s.name for s in wanted if not s.done(run).is_file()), None)
+    begun = next((e["text"] for e in reversed(events) if e["kind"] == "begins"), open_stage)
+    if held(run.root):
+        return Standing("running", begun, f"a process has it and works on {begun}", None)
+    if open_stage is None:
+        return Standing("done", None, "it came to its end", 0)
+    text, _ = why(events)
+    last = next((e for e in reversed(events) if e["kind"] in WORDS), dict[str, Any](kind=""))
+    match last["kind"]:
+        case "error":
+            return Standing("failed", begun, text, last.get("exit", 1))
+        case "stopped":
+            code = Terminated.exit_code if "SIGTERM" in text else Interrupted.exit_code
+            return Standing("stopped", begun, text, code)
+        case "stage":
+            return Standing("ended", open_stage, text, 0)
+    return Standing("killed", begun, text, 1)
 
 
 def examine(folder: Path) -> list[Line]:
@@ -36,7 +79,7 @@ def examine(folder: Path) -> list[Line]:
         Line("done", "ok", ", ".join(s.name for s in stages(recipe) if s.done(run).is_file())
              or "nothing yet"),
     ]  # fmt: skip
-    if in_use(run):
+    if held(run.root):
         where = stopped.name if stopped else "nothing"
         return [*lines, Line("now", "ok", f"a process has it and works on {where}")]
     if stopped is None:
@@ -54,7 +97,9 @@ def stages(recipe: Recipe) -> list[Stage]:
 
 def why(events: list[dict[str, Any]]) -> tuple[str, str]:
     """(what its last words say, what to do)."""
-    last = next((e for e in reversed(events) if e["kind"] in ("error", "stopped", "begins")), None)
+    last = next((e for e in reversed(events) if e["kind"] in WORDS), None)
+    if last is not None and last["kind"] == "stage":
+        return FEWER, ""
     if last is None or last["kind"] == "begins":
         return SILENT, "Look at `dmesg`; where memory was short, lower train.micro_batch."
     if last["kind"] == "stopped":
@@ -65,14 +110,6 @@ def why(events: list[dict[str, Any]]) -> tuple[str, str]:
 def again(run: RunDir) -> str:
     """The command that goes on in it."""
     return shlex.join(["appliance", "train", str(run.recipe_file), "--run", str(run.root)])
-
-
-def in_use(run: RunDir) -> bool:
-    try:
-        with run.lock():
-            return False
-    except RunError:
-        return True
 
 
 def _events(run: RunDir) -> list[dict[str, Any]] | str:

@@ -66,7 +66,7 @@ class Watch(TrainerCallback):
         self._replay(begun, args.fp16)
         self.bar.go_on(begun)
         what = f"training goes on after step {begun}" if begun else "training begins"
-        self.run.event("train", what, steps=state.max_steps)
+        self.run.event("train", what, steps=state.max_steps, begun=begun)
 
     def _replay(self, last: int, fp16: bool) -> None:
         """Be as after step `last`, by the metrics until then; what rose before rises no more."""

@@ -1,0 +1,33 @@
+"""The verbs that look at runs and change nothing in them: compare, watch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from appliance.cli.group import PLAIN, main
+from appliance.console import console
+
+UNBOUND = 10_000  # characters of a line in a file or a pipe, which nothing breaks
+
+
+@main.command(context_settings=PLAIN)
+@click.argument("runs", nargs=-1, metavar="RUN RUN...", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON on stdout.")
+def compare(runs: tuple[Path, ...], as_json: bool) -> None:
+    """Say which RUN is better on what, item by item against the first, and what is only noise."""
+    from appliance.compare.column import columns
+    from appliance.compare.results import compare as work
+
+    results = work(columns(runs))
+    if as_json:
+        console.result(json.dumps(results, indent=2, ensure_ascii=False))
+        return
+    from appliance.compare.table import text
+
+    wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNBOUND
+    console.result(text(results, wide))

@@ -1,0 +1,102 @@
+"""The comparison in sentences: which run is better on what, and what the numbers do not say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from appliance.compare.column import Column
+from appliance.compare.differences import Difference
+from appliance.compare.figures import signed
+from appliance.console import span
+
+Against = Mapping[str, Sequence[Difference]]
+
+
+def sentences(found: Sequence[Column], against: Against) -> list[str]:
+    """For every later run what it does better and worse than the first, and what is noise."""
+    first, *rest = found
+    if not first.evaluated:
+        return [f"{first.name} was not evaluated, so nothing is held against it."]
+    said = []
+    for run in rest:
+        if run.name not in against:
+            said.append(f"{run.name} was not evaluated, so it is not held against {first.name}.")
+            continue
+        said.append(
+            f"{run.name} against {first.name}: {_judgement(against[run.name])}{_cost(run, first)}"
+        )
+    return said
+
+
+def _judgement(apart: Sequence[Difference]) -> str:
+    better, worse, noise, left = (
+        [d for d in apart if d.found == kind]
+        for kind in ("better", "worse", "noise", "not compared")
+    )
+    parts = [
+        f"{word} on {'; '.join(map(_one, ones))}"
+        for word, ones in (("better", better), ("worse", worse)) if ones
+    ]  # fmt: skip
+    if not parts:
+        parts = ["no difference is more than noise"]
+    elif noise:
+        parts.append(f"no more than noise on {'; '.join(map(_one, noise))}")
+    if left:
+        whys: dict[str, list[str]] = {}
+        for one in left:
+            whys.setdefault(one.text, []).append(one.measure)
+        told = "; ".join(f"{', '.join(names)} ({why})" for why, names in whys.items())
+        parts.append(f"not compared: {told}")
+    return ". ".join(part[0].upper() + part[1:] for part in parts) + "."
+
+
+def _one(apart: Difference) -> str:
+    samples = "" if apart.paired else ", two samples"
+    return (
+        f"{apart.measure} ({signed(apart.unit, apart.value, apart.interval)}, n={apart.n}{samples})"
+    )
+
+
+def _cost(run: Column, first: Column) -> str:
+    mine, theirs = run.training_seconds, first.training_seconds
+    if mine is None or theirs is None:
+        return ""
+    apart = span(abs(mine - theirs))
+    how = f"{apart} {'more' if mine > theirs else 'less'} than" if apart != "0s" else "as long as"
+    return f" Rehearsal and training took {span(mine)}, {how} {first.name}'s."
+
+
+def notes(found: Sequence[Column], against: Against) -> list[str]:
+    """What has to be said beside the figures."""
+    said = [
+        f"{run.name}: {run.standing.text.rstrip('.')}."
+        for run in found
+        if run.standing.kind != "done"
+    ]
+    said += [fault for run in found for fault in run.faults]
+    measured = [run for run in found if run.evaluated]
+    if len({run.base for run in measured}) > 1:
+        bases = "; ".join(f"{run.name}: {run.base}" for run in measured)
+        said.append(f"The bases differ ({bases}), so drift and loss on the base's answers do too.")
+    if len({run.style for run in measured}) > 1:
+        said.append("The habit leak is each run's by the style of its own task's answers.")
+    unscored = {
+        run.name: f"{run.name} {', '.join(counts)}"
+        for run in found
+        if (counts := [f"{m.name} {m.unscored}" for m in run.measures.values() if m.unscored])
+    }
+    if unscored:
+        said.append(
+            "Answers that could not be scored (cut, not parsed, no answer to the question) count "
+            "as not right here, so that every run has the same items; in a run's own report they "
+            f"are left out. So many: {'; '.join(unscored.values())}."
+        )
+    if len({str(run.machine) for run in found if run.machine}) > 1:
+        said.append("The runs are of other machines, so their times are not of the same pace.")
+    called = sum(d.found != "not compared" for apart in against.values() for d in apart)
+    if called > 1:
+        said.append(
+            f"{called} differences were looked at: by chance alone one in twenty of those that are "
+            "none would be called one."
+        )
+    return said
