@@ -63,6 +63,7 @@ class RunDir:
     export_facts = property(lambda self: self.root / "export" / "export.json")
     advice = property(lambda self: self.root / "advice.json")
     report = property(lambda self: self.root / "report.html")
+    report_numbers = property(lambda self: self.root / "report.json")
 
     @classmethod
     def open(cls, root: str | Path) -> RunDir:

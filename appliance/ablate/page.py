@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.ablate.folder import Folder
-from appliance.ablate.plot import svg
+from appliance.ablate.plot import plot
 from appliance.ablate.table import notes, tables
 from appliance.disk import write_text
 from appliance.report.page import environment
@@ -15,9 +15,6 @@ from appliance.report.page import environment
 
 def write(folder: Folder, results: Mapping[str, Any]) -> None:
     """Render the page. Text from recipes is escaped by the template engine."""
-    from markupsafe import Markup
-
-    plot = svg(results)
     chosen = folder.recommended
     text = (
         environment(Path(__file__).parent)
@@ -27,7 +24,7 @@ def write(folder: Folder, results: Mapping[str, Any]) -> None:
             results=results,
             notes=notes(results),
             tables=tables(results),
-            plot=Markup(plot) if plot else None,
+            plot=plot(results),
             recommended=chosen.read_text(encoding="utf-8") if chosen.is_file() else None,
         )
     )

@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-import io
-import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.sax.saxutils import escape
 
 from appliance.ablate.recommend import Point, by_retention, pareto, points
-from appliance.home import home
+from appliance.report.svg import COLOURS, INK, Chart, chart
 
-INK = "#010203"  # stands for the page's own text colour, which a library cannot name
 MARKS = "os^DvP*"  # seven, and six colours: no two of 42 arms look alike
-# Okabe and Ito's colours that are seen on white and on black alike.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
-def svg(results: Mapping[str, Any]) -> str | None:
-    """None where no arm was measured. Matplotlib is imported here, in a second."""
+def plot(results: Mapping[str, Any]) -> Chart | None:
+    """None where no arm was measured."""
     arms = results["arms"]
     found = points(arms)
     if not found:
         return None
-    # It keeps a list of the machine's fonts; what is ours goes where ours is.
-    os.environ.setdefault("MPLCONFIGDIR", str(home() / "matplotlib"))
-    import matplotlib
-    from matplotlib.figure import Figure
+    kept = "retention" if by_retention(arms) else "exp(-drift), nats per token"
 
-    settings = {"svg.fonttype": "none", "svg.hashsalt": "ablate", "font.family": "sans-serif",
-                "font.size": 11, "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK,
-                "xtick.color": INK, "ytick.color": INK, "path.simplify": False}  # fmt: skip
-    with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(9, 5.2), layout="constrained")
-        axes = figure.add_subplot()
+    def draw(figure: Any, axes: Any) -> None:
         _draw(axes, found, arms)
-        kept = "retention" if by_retention(arms) else "exp(-drift), nats per token"
         axes.set_xlabel(f"kept of the base: {kept} (%)")
         axes.set_ylabel("gain on the task (percentage points)")
-        figure.legend(loc="outside right upper", frameon=False)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    return _for_a_page(file.getvalue(), "Gain against what is kept", describe(found))
+        figure.legend(loc="outside right upper")
+
+    title = "Which arm gains most for what it keeps?"
+    return chart("arms", title, describe(found), draw, size=(9, 5.2))
 
 
 def _draw(axes: Any, found: list[Point], arms: Mapping[str, Any]) -> None:
@@ -58,7 +42,6 @@ def _draw(axes: Any, found: list[Point], arms: Mapping[str, Any]) -> None:
     axes.plot([100 * p.kept for p in front], [100 * p.gain for p in front], color=INK, alpha=0.35,
               linewidth=1, linestyle="--", zorder=0)  # fmt: skip
     axes.margins(0.08)
-    axes.grid(color=INK, alpha=0.12)
 
 
 def _reach(interval: Sequence[float], value: float) -> list[list[float]]:
@@ -73,18 +56,3 @@ def describe(found: list[Point]) -> str:
         f"{p.name}: gain {100 * p.gain:.0f} points, {100 * p.kept:.0f} % kept."
         for p in sorted(found, key=lambda p: -p.kept)
     )
-
-
-def _for_a_page(text: str, title: str, description: str) -> str:
-    """Without what belongs to a file of its own; named and described; in the page's colours."""
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = text.replace(INK, "currentColor")
-    width, height = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)[0]
-    head = (
-        f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width} {height}" '
-        f'xmlns="http://www.w3.org/2000/svg" role="img" '
-        f'aria-label="{escape(title)}" aria-describedby="plot-said"><title>{escape(title)}</title>'
-        f'<desc id="plot-said">{escape(description)}</desc>'
-    )
-    return head + text[text.index(">") + 1 :]

@@ -27,8 +27,22 @@ def environment(*folders: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["figure"] = figure
+    made.filters |= {"figure": figure, "number": number}
     return made
+
+
+FORMS = {
+    "plain": "{:.3g}",
+    "percent": "{:.0%}",
+    "points": "{:+.0%}",
+    "nats": "{:.3f}",
+    "count": "{:,.0f}",
+}
+
+
+def number(value: float, form: str = "plain") -> str:
+    """As a page shows it; `form`: one of FORMS."""
+    return FORMS[form].format(value)
 
 
 def write(run: RunDir) -> None:

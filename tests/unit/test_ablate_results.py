@@ -8,7 +8,7 @@ from made_runs import BASE, plan_of, scores, write_run
 from appliance.ablate import work as module
 from appliance.ablate.arms import ARMS
 from appliance.ablate.folder import Folder, Plan
-from appliance.ablate.plot import svg
+from appliance.ablate.plot import plot
 from appliance.ablate.recommend import Point, pareto, recommend
 from appliance.ablate.results import gather
 from appliance.ablate.table import tables, text
@@ -135,11 +135,11 @@ def test_where_nothing_can_leak_what_is_kept_is_told_by_drift(two_arms):
     found = gather(folder, plan)
     found["recommended"], found["why"] = recommend(found["arms"])
     assert "exp(-drift)" in text(found)
-    assert "exp(-drift)" in svg(found)
+    assert "exp(-drift)" in plot(found).svg
 
 
 def test_the_plot_holds_its_numbers_for_who_does_not_see_it(two_arms):
-    found = svg(gather(*two_arms))
+    found = plot(gather(*two_arms)).svg
     assert found.startswith("<svg")
     assert "<desc" in found
     assert "plain: gain 67 points, 50 % kept." in found
