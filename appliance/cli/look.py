@@ -31,3 +31,20 @@ def compare(runs: tuple[Path, ...], as_json: bool) -> None:
 
     wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNBOUND
     console.result(text(results, wide))
+
+
+@main.command(context_settings=PLAIN)
+@click.argument("folder", metavar="RUN")
+@click.option("--once", is_flag=True, help="Show how it stands and end.")
+def watch(folder: str, once: bool) -> None:
+    """Show how RUN goes, from another shell, until it ends; the exit code is then the run's."""
+    from appliance.follow.screen import follow
+    from appliance.run import RunDir
+
+    run = RunDir.open(folder)
+    try:
+        code = follow(run, once)
+    except KeyboardInterrupt:
+        console.say("no longer watched; the run goes on.")
+        code = 130
+    sys.exit(code)

@@ -17,7 +17,7 @@ from appliance.compare.measures import Measure, read
 from appliance.disk import read_json, read_log
 from appliance.doctor.run import Standing, standing
 from appliance.errors import BadInput, RunError
-from appliance.run import RunDir, leaves
+from appliance.run import RunDir, held, leaves
 
 TRAINING = ("rehearse", "train")  # the stages whose time is that of training
 
@@ -93,6 +93,7 @@ def column(folder: Path, name: str) -> Column:
             faults.append(error.what)
             return {}
 
+    running = held(run.root)  # before the events: what it had to say at its end is there by then
     try:
         events = read_log(run.events)
     except RunError as error:
@@ -106,7 +107,7 @@ def column(folder: Path, name: str) -> Column:
     return Column(
         name=name,
         run=run,
-        standing=standing(run, events),
+        standing=standing(run, events, running),
         recipe=recipe,
         base=base,
         data=_data(manifest, recipe),

@@ -38,15 +38,15 @@ class Standing:
     exit_code: int | None
 
 
-def standing(run: RunDir, events: list[dict[str, Any]]) -> Standing:
-    """By its files, its last words and its lock. Changes nothing."""
+def standing(run: RunDir, events: list[dict[str, Any]], running: bool) -> Standing:
+    """By its files and its last words; `running`: a process holds it. Changes nothing."""
     try:
         wanted = stages(run.recipe())
     except ApplianceError:  # of another version: as a run goes through all of them
         wanted = list(STAGES)
     open_stage = next((s.name for s in wanted if not s.done(run).is_file()), None)
     begun = next((e["text"] for e in reversed(events) if e["kind"] == "begins"), open_stage)
-    if held(run.root):
+    if running:
         return Standing("running", begun, f"a process has it and works on {begun}", None)
     if open_stage is None:
         return Standing("done", None, "it came to its end", 0)
