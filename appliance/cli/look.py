@@ -18,19 +18,27 @@ UNBOUND = 10_000  # characters of a line in a file or a pipe, which nothing brea
 @main.command(context_settings=PLAIN)
 @click.argument("runs", nargs=-1, metavar="RUN RUN...", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON on stdout.")
-def compare(runs: tuple[Path, ...], as_json: bool) -> None:
+@click.option("--page", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.html",
+              help="Write it as a page too: one file.")  # fmt: skip
+def compare(runs: tuple[Path, ...], as_json: bool, page: Path | None) -> None:
     """Say which RUN is better on what, item by item against the first, and what is only noise."""
     from appliance.compare.column import columns
     from appliance.compare.results import compare as work
 
     results = work(columns(runs))
+    if page is not None:
+        from appliance.compare.page import write
+
+        write(results, page)
     if as_json:
         console.result(json.dumps(results, indent=2, ensure_ascii=False))
-        return
-    from appliance.compare.table import text
+    else:
+        from appliance.compare.table import text
 
-    wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNBOUND
-    console.result(text(results, wide))
+        wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNBOUND
+        console.result(text(results, wide))
+    if page is not None:
+        console.say(f"  {page}")
 
 
 @main.command(context_settings=PLAIN)

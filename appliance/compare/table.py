@@ -16,7 +16,7 @@ def text(results: Mapping[str, Any], width: int) -> str:
     for table in tables(results):
         blocks = [block.markdown() for block in _within(table, width)]
         parts.append("\n\n".join([table.title, *blocks]))
-    said = [*results["sentences"], *(f"- {note}" for note in results["notes"])]
+    said = [*results["sentences"].values(), *(f"- {note}" for note in results["notes"])]
     return "\n\n".join([*parts, "\n".join(said)])
 
 

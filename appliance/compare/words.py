@@ -12,20 +12,22 @@ from appliance.console import span
 Against = Mapping[str, Sequence[Difference]]
 
 
-def sentences(found: Sequence[Column], against: Against) -> list[str]:
+def sentences(found: Sequence[Column], against: Against) -> dict[str, str]:
     """For every later run what it does better and worse than the first, and what is noise."""
     first, *rest = found
-    if not first.evaluated:
-        return [f"{first.name} was not evaluated, so nothing is held against it."]
-    said = []
+    said = {}
     for run in rest:
-        if run.name not in against:
-            said.append(f"{run.name} was not evaluated, so it is not held against {first.name}.")
-            continue
-        said.append(
-            f"{run.name} against {first.name}: {_judgement(against[run.name])}{_cost(run, first)}"
+        left = [one.name for one in (first, run) if not one.evaluated]
+        said[run.name] = f"{run.name} against {first.name}: " + (
+            f"{_judgement(against[run.name])}{_cost(run, first)}"
+            if run.name in against
+            else f"not compared, {' and '.join(left)} {_was(left)} not evaluated."
         )
     return said
+
+
+def _was(names: Sequence[str]) -> str:
+    return "was" if len(names) == 1 else "were"
 
 
 def _judgement(apart: Sequence[Difference]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +12,7 @@ from made_runs import measured
 from appliance.cli import main
 from appliance.compare.column import columns
 from appliance.compare.differences import differences
+from appliance.compare.page import write
 from appliance.compare.results import compare
 from appliance.compare.table import _within, tables, text
 from appliance.disk import read_json, write_json
@@ -74,7 +76,7 @@ def test_a_difference_that_chance_makes_is_called_noise_and_so_is_one_on_few_ite
     assert found["knowledge"].p == pytest.approx(1 / 16)
     assert found["knowledge"].found == found["drift from the base"].found == "noise"
     said = compare(columns((a.root, b.root)))["sentences"]
-    assert "No difference is more than noise." in said[0]
+    assert "No difference is more than noise." in said["b"]
 
 
 def test_other_rows_of_the_same_file_are_two_samples_and_of_another_file_nothing(run):
@@ -141,7 +143,7 @@ def test_runs_without_an_evaluation_say_where_they_stand(run):
     )
     assert rows["task, exact match"][1:4] == ("-", "-", "-")
     assert found["less_first"] == {}
-    assert "going was not evaluated" in found["sentences"][0]
+    assert found["sentences"]["going"] == "going against a: not compared, going was not evaluated."
     assert "older: The loss is not finite." in found["notes"]
     assert found["recipes"]["train.epochs"][:2] == [3, 1]
     assert found["recipes"]["forgotten.key"] == [None, None, None, 1]
@@ -169,7 +171,7 @@ def test_recipes_verdicts_and_times_stand_beside_each_other(run):
     rows = {row[0]: row[2:4] for row in tables(found)[0].rows}
     assert rows["may it be shipped"] == ("yes", "no")
     assert rows["rehearse + train"] == ("1m10s", "40s")
-    assert "took 40s, 30s less than a's" in found["sentences"][0]
+    assert "took 40s, 30s less than a's" in found["sentences"]["b"]
 
 
 def test_one_run_twice_or_alone_is_refused_in_a_sentence(run, monkeypatch):
@@ -207,3 +209,29 @@ def test_the_verb_prints_json_alone_on_stdout_and_writes_nothing(run):
     bad = CliRunner().invoke(main, ["compare", str(two[0].root)])
     assert (bad.exit_code, bad.stdout) == (2, "")
     assert bad.stderr.startswith("error: One run is nothing to compare.")
+
+
+def test_the_page_holds_every_run_escaped_and_needs_no_network(run, tmp_path):
+    two = [measured(run(name), bits(20 * n, 40), leak=bits(0, 64), kl=[0.1 * n] * 20)
+           for n, name in enumerate(("a", "<b>"), 1)]  # fmt: skip
+    page = tmp_path / "pages" / "c.html"
+    done = CliRunner().invoke(
+        main, ["compare", *(str(one.root) for one in two), "--page", str(page)]
+    )
+    assert done.exit_code == 0
+    assert str(page) in done.stderr
+    html = page.read_text()
+    assert "<h2>&lt;b&gt; against a</h2>" in html
+    assert "<b>" not in html
+    assert "task, exact match: +50% [+35 to +65], the same 40 items" in html
+    assert html.count("<svg") == 2
+    assert not re.search(r"(src|href)=.(?!data:|#)", html)
+
+
+def test_a_page_of_nothing_to_compare_says_so(run, tmp_path):
+    a, b = measured(run("a"), bits(20, 40)), run("b")
+    b.create(load("sft"))
+    write(compare(columns((a.root, b.root))), tmp_path / "c.html")
+    html = (tmp_path / "c.html").read_text()
+    assert "b against a: not compared, b was not evaluated." in html
+    assert "<svg" not in html
