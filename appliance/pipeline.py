@@ -137,7 +137,7 @@ def export(run: RunDir, recipe: Recipe) -> None:
 def report(run: RunDir, recipe: Recipe) -> None:
     from appliance.report.page import write
 
-    write(run)
+    write(run, over=True)
 
 
 STAGES = (
@@ -149,7 +149,7 @@ STAGES = (
     Stage("gate", lambda run: run.verdict, gate),
     Stage("dial", lambda run: run.dial, dial),
     Stage("export", lambda run: run.export_facts, export),
-    Stage("report", lambda run: run.report, report),
+    Stage("report", lambda run: run.report_numbers, report),
 )
 
 
@@ -186,11 +186,14 @@ def go(
         else:
             console.say(title)
             run.event("begins", stage.name)
+            if stage.name != "report":
+                run.report_numbers.unlink(missing_ok=True)  # it is of what was there before
             started, processor = time.monotonic(), time.process_time()
             try:
                 stage.work(run, recipe)
-            except GateRefused:
+            except GateRefused as refusal:
                 if stage.name == "export":
+                    run.event("refused", str(refusal))
                     report(run, recipe)  # what broke is there to be read
                 raise
             seconds = time.monotonic() - started
@@ -209,7 +212,7 @@ def as_begun(run: RunDir, force: bool) -> None:
     changed = manifest.changes(run)
     if not changed:
         return
-    if not force and not run.report.is_file():
+    if not force and not run.report_numbers.is_file():
         raise RunError(
             f"{run.root} began with other data or libraries ({'; '.join(changed[:3])}).",
             "Go back to them, name another --run, or --force to go on all the same.",

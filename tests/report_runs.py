@@ -99,6 +99,17 @@ def scores(
     }, found  # fmt: skip
 
 
+def preferences(found: dict[str, Any], margin: float) -> None:
+    """The task's scores as those of held-out pairs."""
+    found["task"] |= {
+        "metric": "reward_accuracy",
+        "reward_margin": statistics.mean([margin * i / 8 for i in range(16)]),
+        "chosen_likelier": share([1.0, 0.0]),
+        "chosen_logp": statistics.mean([-80.0 - margin - i for i in range(16)]),
+        "rejected_logp": statistics.mean([-90.0 - 3 * margin - i for i in range(16)]),
+    }
+
+
 def metrics(run: RunDir, steps: int, *, dpo: bool = False, every: int = 1) -> None:
     """metrics.jsonl of so many steps, of which each `every`th was measured."""
     draw = random.Random(0)
@@ -176,6 +187,8 @@ def begun(root: Path, method: str = "sft", said: str = "plain", *overrides: str)
         "model": {"name": said, "sha256": "ef" * 32},
     })  # fmt: skip
     before, answers = scores("before", 0.02, 0.85, 0.0, said)
+    if method == "dpo":
+        preferences(before, 0.0)
     write_json(run.scores_before, before)
     write_jsonl(run.answers_before, answers)
     write_json(run.rehearsal_facts, {"rows": 400, "sources": {"self": {"rows": 400}}})
@@ -206,6 +219,8 @@ def whole(
               action="warn")  # fmt: skip
     run.event("note", f"noted {said}", name="best", step=steps)
     after, answers = scores("after", task, kept, 0.01 + (0.85 - kept), said)
+    if method == "dpo":
+        preferences(after, 0.4)
     write_json(run.scores_after, after)
     write_jsonl(run.answers_after, answers)
     for stage in STAGES[3:5]:

@@ -65,6 +65,9 @@ def advise(
     if run:
         with run.lock():
             write_json(run.advice, advice)
+        from appliance.report.page import renew
+
+        renew(run)
     if as_json:
         console.result(json.dumps(advice, indent=2, ensure_ascii=False))
     else:

@@ -132,7 +132,11 @@ def stages(
             except Exception as error:
                 run.event("error", f"{type(error).__name__}: {str(error).strip()[:300]}", exit=1)
                 raise
-    except BadInput:
-        if fresh and not run.data_facts.is_file():
+    except BaseException as error:
+        if run.data_facts.is_file():
+            from appliance.report.page import renew
+
+            renew(run)  # the lock is free again, so the page tells how it ended
+        elif fresh and isinstance(error, BadInput):
             shutil.rmtree(run.root, ignore_errors=True)
         raise

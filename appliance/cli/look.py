@@ -1,4 +1,4 @@
-"""The verbs that look at runs and change nothing in them: compare, watch."""
+"""The verbs that look at runs and change nothing in them but the page: compare, watch, report."""
 
 from __future__ import annotations
 
@@ -56,3 +56,19 @@ def watch(folder: str, once: bool) -> None:
         console.say("no longer watched; the run goes on.")
         code = 130
     sys.exit(code)
+
+
+@main.command(context_settings=PLAIN)
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers of the page as JSON.")
+def report(folder: Path, as_json: bool) -> None:
+    """Write RUN's report.html anew, whether it goes on, has ended or died; its path on stdout."""
+    from appliance.report.numbers import numbers
+    from appliance.report.page import write
+    from appliance.run import RunDir
+
+    run = RunDir(folder)
+    reading = write(run)
+    for text in reading.damaged:
+        console.say(f"warning: {text}")
+    console.result(json.dumps(numbers(reading), indent=2) if as_json else str(run.report))

@@ -145,6 +145,9 @@ def export(folder: str, strength: float | None, formats: tuple[str, ...], force:
         from appliance.export.stage import export as work
 
         work(run, run.recipe(), strength=strength, formats=formats, force=force)
+    from appliance.report.page import renew
+
+    renew(run)
     console.say(f"exported to {run.merged.parent}")
 
 

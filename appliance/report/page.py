@@ -1,19 +1,43 @@
-"""report.html: one file, no network, made only from the files of the run directory."""
+"""report.html: one file, no network, made only from the files of the run directory.
+
+`write` at the end of a run, and for any run dead or alive; `refresh` while it trains.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from appliance.disk import read_json, read_jsonl, read_log, write_text
-from appliance.report.summary import figure, summary
-from appliance.run import RunDir
+from appliance.disk import write_json, write_text
+from appliance.errors import RunError
+from appliance.report import examples, plots, plots_data, plots_result, plots_time, words
+from appliance.report.numbers import numbers
+from appliance.report.read import Reading, read
+from appliance.report.summary import figure
+from appliance.run import RunDir, now
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-EXAMPLES = 12
-OFF_TASK = "format"  # the axis of the off-task prompts
+RENEW = 30  # seconds after which the open page of a run that is going on is read again
+LISTED, LONG = 12, 400  # entries of a list, and characters of a text, that the manifest shows
+WAYS = {
+    "zero_shot": "the prompt alone",
+    "labels": "the prompt, with the possible answers named",
+    "few_shot": "few-shot: near rows shown as examples",
+    "retrieval": "retrieval: near rows given as context",
+    "nearest": "the nearest row's own answer, no model",
+}
+FORMS = {
+    "plain": "{:.3g}",
+    "percent": "{:.0%}",
+    "points": "{:+.0%}",
+    "nats": "{:.3f}",
+    "count": "{:,.0f}",
+}
 
 
 def environment(*folders: Path) -> Environment:
@@ -27,17 +51,8 @@ def environment(*folders: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"figure": figure, "number": number}
+    made.filters |= {"figure": figure, "number": number, "name": words.name_of, "when": when}
     return made
-
-
-FORMS = {
-    "plain": "{:.3g}",
-    "percent": "{:.0%}",
-    "points": "{:+.0%}",
-    "nats": "{:.3f}",
-    "count": "{:,.0f}",
-}
 
 
 def number(value: float, form: str = "plain") -> str:
@@ -45,49 +60,67 @@ def number(value: float, form: str = "plain") -> str:
     return FORMS[form].format(value)
 
 
-def write(run: RunDir) -> None:
-    """Render the page. Text from data and models is escaped by the template engine."""
-    page = environment().get_template("page.html.j2")
-    write_text(run.report, page.render(**summary(run), **_details(run)))
+def when(time: str) -> str:
+    """`2026-11-27 01:51 UTC` of a time as files have it; anything else as it is."""
+    try:
+        return f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return time
 
 
-def _details(run: RunDir) -> dict[str, Any]:
-    return {
-        "name": run.root.name,
-        "recipe": run.recipe_file.read_text(encoding="utf-8"),
-        "manifest": read_json(run.manifest) if run.manifest.is_file() else {},
-        "audit": read_json(run.audit) if run.audit.is_file() else None,
-        "examples": _examples(run),
-        "losses": _losses(run),
-    }
+def write(run: RunDir, *, over: bool | None = None) -> Reading:
+    """report.html, and of a run that came to its end report.json, which says that it is written.
+
+    `over`: whether the run has ended; None: its lock and its events say. Raises RunError where the
+    folder holds nothing of a run, NoSpace.
+    """
+    reading = read(run, over=over)
+    if not reading.holds_a_run:
+        raise RunError(
+            f"{run.root} is not a run directory.", "Name the folder that `train --run` made."
+        )
+    write_text(run.report, render(reading))
+    if reading.state.kind in ("finished", "refused"):
+        write_json(run.report_numbers, numbers(reading))
+    return reading
 
 
-def _examples(run: RunDir) -> list[dict[str, Any]]:
-    """Off-task prompts with both answers, leaks first: what a reader should look at."""
-    if not (run.answers_before.is_file() and run.answers_after.is_file()):
-        return []
-    before, after = (
-        {i["id"]: i for i in read_jsonl(path) if i.get("axis") == OFF_TASK}
-        for path in (run.answers_before, run.answers_after)
+def renew(run: RunDir) -> None:
+    """The page anew, for whoever has other things to say: where that fails, the old one stays."""
+    with suppress(Exception):
+        write(run)
+
+
+def render(reading: Reading) -> str:
+    """The page as text. What comes from data and models is escaped by the template engine."""
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            r=reading,
+            name=reading.name,
+            time=now(),
+            renew=RENEW if reading.state.running else None,
+            words=words,
+            ways=WAYS,
+            training=plots.training(reading),
+            result=plots_result.result(reading),
+            data=plots_data.data(reading),
+            resources=plots_time.resources(reading),
+            examples=examples.groups(reading),
+            recited=examples.recited(reading),
+            manifest=shown(reading.manifest) if reading.manifest else None,
+        )
     )
-    worst = sorted(after.values(), key=lambda item: item["score"] or 0)
-    return [
-        {"prompt": i["prompt"], "before": before[i["id"]]["answer"], "after": i["answer"]}
-        for i in worst[:EXAMPLES]
-        if i["id"] in before
-    ]
 
 
-def _losses(run: RunDir) -> list[dict[str, Any]]:
-    """About twenty lines of the training: step, loss, held-out loss."""
-    if not run.metrics.is_file():
-        return []
-    rows = read_log(run.metrics)
-    held = {r["step"]: r["held_out_loss"] for r in rows if "held_out_loss" in r}
-    steps = [r for r in rows if "loss" in r]
-    every = max(1, len(steps) // 20)
-    return [
-        {"step": r["step"], "loss": r["loss"], "held_out": held.get(r["step"])}
-        for n, r in enumerate(steps, 1)
-        if n % every == 0 or r["step"] in held or n == len(steps)
-    ]
+def shown(value: Any) -> Any:
+    """The manifest without what would fill pages: long lists and texts are clipped, and say so."""
+    if isinstance(value, Mapping):
+        return {str(key): shown(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        more = [f"… {len(value) - LISTED} more"] if len(value) > LISTED else []
+        return [*map(shown, value[:LISTED]), *more]
+    if isinstance(value, str):
+        return examples.clip(value, LONG)
+    return value

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from appliance.errors import ApplianceError
 from appliance.recipe import Recipe, load
 from appliance.report import shapes
+from appliance.report.shapes_audit import Audit
 from appliance.report.state import State, look
 from appliance.run import RunDir, differences, held
 
@@ -46,7 +47,7 @@ class Reading:
     recipe_text: str = ""
     changed: tuple[str, ...] = ()  # `key: default -> this recipe's`
     manifest: Mapping[str, Any] | None = None
-    audit: shapes.Audit | None = None
+    audit: Audit | None = None
     before: shapes.Scores | None = None
     after: shapes.Scores | None = None
     answers_before: tuple[shapes.Item, ...] = ()
@@ -64,14 +65,22 @@ class Reading:
     damaged: tuple[str, ...] = ()  # a sentence each
 
     @property
+    def holds_a_run(self) -> bool:
+        """Is any file of a run there, be it damaged?"""
+        return bool(self.recipe_text or self.events or self.damaged or self.audit or self.after)
+
+    @property
     def trained(self) -> tuple[shapes.Event, ...]:
-        """The events since training began the last time."""
-        begun = max((i for i, e in enumerate(self.events) if e.kind == "train"), default=0)
+        """The events since training began, the last time that it did so at its first step."""
+        begins = [i for i, e in enumerate(self.events) if e.kind == "train" and not e.begun]
+        begun = begins[-1] if begins else 0
         return self.events[begun:]
 
     @property
     def alarms(self) -> list[shapes.Event]:
-        return [e for e in self.trained if e.kind == "alarm"]
+        """Each once: one that rose after the checkpoint where training went on rises again."""
+        rose = {(e.name, e.step): e for e in self.trained if e.kind == "alarm"}
+        return list(rose.values())
 
     @property
     def notes(self) -> list[shapes.Event]:
@@ -82,6 +91,14 @@ class Reading:
         """Wall seconds of each stage, the last time that it ended."""
         ended = [e for e in self.events if e.kind == "stage" and e.seconds is not None]
         return {e.text: e.seconds for e in ended if e.seconds is not None}
+
+    @property
+    def price(self) -> shapes.Price | None:
+        """What the run recorded in its manifest, if it did."""
+        try:
+            return shapes.Price.model_validate((self.manifest or {}).get("price"))
+        except ValidationError:
+            return None
 
     def series(self, key: str) -> list[tuple[float, float]]:
         """(step, value) of every line of metrics.jsonl that has `key`; NaN where it wrote one."""
@@ -95,7 +112,7 @@ def read(run: RunDir, *, over: bool | None = None) -> Reading:
     recipe = reader.recipe()
     found: dict[str, Any] = {
         "manifest": reader.mapping(run.manifest),
-        "audit": reader.one(run.audit, shapes.Audit),
+        "audit": reader.one(run.audit, Audit),
         "before": reader.one(run.scores_before, shapes.Scores),
         "after": reader.one(run.scores_after, shapes.Scores),
         "answers_before": reader.lines(run.answers_before, shapes.Item),
@@ -113,7 +130,7 @@ def read(run: RunDir, *, over: bool | None = None) -> Reading:
     return Reading(
         root=run.root,
         name=run.root.resolve().name,
-        state=look(events, running=running, refused=_refused(recipe, **found)),
+        state=look(events, running=running),
         recipe=recipe,
         recipe_text=reader.text(run.recipe_file),
         changed=_changed(recipe),
@@ -124,13 +141,6 @@ def read(run: RunDir, *, over: bool | None = None) -> Reading:
     )
 
 
-def _refused(recipe: Recipe | None, verdict: Any, dial: Any, **_: Any) -> bool:
-    """Does the gate let nothing ship?"""
-    only_warns = recipe is not None and recipe.policy.action == "warn"
-    passes_weaker = dial is not None and dial.chosen is not None
-    return bool(verdict and verdict.ship == "no" and not only_warns and not passes_weaker)
-
-
 def _changed(recipe: Recipe | None) -> tuple[str, ...]:
     """What differs from the defaults of its method."""
     return tuple(differences(load(recipe.method), recipe)) if recipe else ()
@@ -139,7 +149,8 @@ def _changed(recipe: Recipe | None) -> tuple[str, ...]:
 def _absent(run: RunDir, recipe: Recipe | None) -> tuple[str, ...]:
     """Files that a whole run has and this one has not."""
     skipped = ("rehearse", "train", "dial", "export") if recipe and recipe.evaluate.tuned else ()
-    return tuple(
+    recipe_file = () if run.recipe_file.is_file() else (run.recipe_file.name,)
+    return recipe_file + tuple(
         f"{getattr(run, name).relative_to(run.root)} ({stage})"
         for stage, names in STAGES.items()
         if stage not in skipped
@@ -213,10 +224,12 @@ class _Reader:
         return tuple(found)
 
     def recipe(self) -> Recipe | None:
+        if not self.run.recipe_file.exists():
+            return None
         try:
             return self.run.recipe()
         except ApplianceError as error:
-            self.damaged.append(error.what)
+            self.damaged.append(error.what.replace(f"{self.run.root}/", ""))
             return None
 
     def text(self, path: Path) -> str:

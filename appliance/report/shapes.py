@@ -208,98 +208,6 @@ class Training(Shape):
     rehearsed: Rehearsed | None = None
 
 
-class Bin(Shape):
-    """Rows whose length is `low` to `high`."""
-
-    low: int = Field(alias="from")
-    high: int = Field(alias="to")
-    rows: int
-
-
-class Lengths(Shape):
-    unit: str = ""
-    sample: int = 0
-    of: int = 0
-    limit: int | None = None
-    median: Value = None
-    p95: Value = None
-    most: Value = None
-    histogram: tuple[Bin, ...] = ()
-
-
-class Words(Shape):
-    prompt: Lengths = Lengths()
-    answer: Lengths = Lengths()
-
-
-class Spread(Shape):
-    words: Words = Words()
-    tokens: Lengths | None = None
-
-
-class Like(Shape):
-    where: str = ""
-    prompt: str = ""
-    answer: str = ""
-    rejected: str | None = None
-
-
-class Example(Like):
-    note: str = ""
-    like: Like | None = None
-
-
-class Finding(Shape):
-    kind: str
-    title: str
-    level: str
-    rows: int = 0
-    share: float = 0.0
-    lines: dict[str, tuple[int, ...]] = {}
-    examples: tuple[Example, ...] = ()
-    facts: dict[str, Any] = {}
-    why: str = ""
-    do: str = ""
-
-
-class Label(Shape):
-    label: str
-    rows: int
-
-
-class Labels(Shape):
-    count: int
-    most: int
-    least: int
-    balance: tuple[Label, ...] = ()
-
-
-class Cluster(Shape):
-    words: tuple[str, ...] = ()
-    rows: int = 0
-    thin: bool = False
-    examples: tuple[str, ...] = ()
-
-
-class AuditRows(Shape):
-    read: int = 0
-    train: int = 0
-    valid: int = 0
-    test: int = 0
-    set_aside: int = 0
-    broken: int = 0
-
-
-class Audit(Shape):
-    verdict: str
-    blocked_by: tuple[str, ...] = ()
-    rows: AuditRows
-    findings: tuple[Finding, ...] = ()
-    lengths: Spread = Spread()
-    labels: Labels | None = None
-    clusters: tuple[Cluster, ...] | None = None
-
-
 class General(Shape):
     """One source of general dialogues, as it was read or written."""
 
@@ -334,6 +242,13 @@ class Export(Shape):
     forms: dict[str, str] = {}
 
 
+class Price(Shape):
+    """What an hour of the machine costs."""
+
+    per_hour: float = Field(gt=0, allow_inf_nan=False)
+    currency: str = "USD"
+
+
 class Event(Shape):
     time: str = ""
     kind: str
@@ -341,6 +256,8 @@ class Event(Shape):
     name: str | None = None
     action: str | None = None
     step: Value = None
+    steps: Value = None
+    begun: Value = None
     seconds: Value = None
 
 
@@ -362,6 +279,7 @@ class Item(Shape):
     recited: bool | None = None
     run: int = 0
     words: int = 0
+    code: str = ""
     said: bool | None = None
     chosen_logp: Value = None
     rejected_logp: Value = None

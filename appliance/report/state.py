@@ -35,23 +35,24 @@ class State:
         return self.kind in ("stopped", "failed", "silent")
 
 
-def look(events: Sequence[Event], *, running: bool, refused: bool) -> State:
-    """`running`: a process holds the run. `refused`: its verdict is no."""
-    telling = [e for e in events if e.kind in ("begins", "stage", "error", "stopped")]
+def look(events: Sequence[Event], *, running: bool) -> State:
+    """`running`: a process holds the run."""
+    telling = [e for e in events if e.kind in ("begins", "stage", "refused", "error", "stopped")]
     if not telling:
         return State("running" if running else "new")
     last = telling[-1]
     stage = next((e.text for e in reversed(telling) if e.kind in ("begins", "stage")), "")
     if running:
         return State("running", stage, "", last.time)
-    return State(_kind(last, stage, refused), stage, last.text, last.time)
+    before = telling[-2] if len(telling) > 1 else last
+    if "refused" in (last.kind, before.kind) and last.kind in ("refused", "error"):
+        return State("refused", stage, last.text, last.time)
+    return State(_kind(last, stage), stage, last.text, last.time)
 
 
-def _kind(last: Event, stage: str, refused: bool) -> Kind:
+def _kind(last: Event, stage: str) -> Kind:
     if stage == LAST and last.kind in ("begins", "stage"):
         return "finished"
-    if refused and stage == "export" and last.kind in ("begins", "error"):
-        return "refused"
     if last.kind == "error":
         return "failed"
     if last.kind == "stopped":

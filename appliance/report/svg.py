@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's, which are told apart by colour-blind people too.
 INK = "#010203"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+BLUE, ORANGE, GREEN, PINK, GOLD, SKY = COLOURS
 SIZE = (5.6, 3.3)  # inches: so narrow that 11 points can still be read on a telephone
 _STYLE = {
     "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 11, "text.color": INK,

@@ -159,6 +159,15 @@ class Pace:
         self.spent += self.cost
 
 
+def peak_memory() -> float:
+    """GiB: the GPU's peak where there is one, else this process's resident peak."""
+    if backend.on_gpu():
+        return round(backend.torch().cuda.max_memory_reserved() / 2**30, 2)
+    import resource
+
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
+
+
 class TaskLoss:
     """The task's own loss of each step, without what is rehearsed or penalized beside it."""
 

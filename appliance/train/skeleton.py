@@ -19,7 +19,7 @@ from appliance.train.anchor import Rehearsal, rehearsing
 from appliance.train.batch import batches, micro_batch, must_fit, smaller
 from appliance.train.checkpoint import Checkpoints, step_of
 from appliance.train.ewc import Ewc
-from appliance.train.measures import Drift, TaskLoss, heard_by, sample
+from appliance.train.measures import Drift, TaskLoss, heard_by, peak_memory, sample
 from appliance.train.resume import When, resumable
 from appliance.train.stopping import Asked, asked_to_stop
 from appliance.train.tracking import report_to
@@ -79,7 +79,7 @@ def train(run: RunDir, recipe: Recipe) -> None:
             "weights": total,
             "rehearsed": work.rehearsed.facts() if work.rehearsed else None,
             "ewc": work.consolidation.facts() if work.consolidation else None,
-            "peak_memory_gib": _peak_memory(),
+            "peak_memory_gib": peak_memory(),
         }
         | watch.facts(),
     )
@@ -299,15 +299,6 @@ def training_arguments(
         "disable_tqdm": True,
         "dataloader_num_workers": 0,
     }
-
-
-def _peak_memory() -> float:
-    """GiB: the GPU's peak where there is one, else this process's resident peak."""
-    if backend.on_gpu():
-        return round(backend.torch().cuda.max_memory_reserved() / 2**30, 2)
-    import resource
-
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
 
 
 def _finish_wandb(report: list[str]) -> None:

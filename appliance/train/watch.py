@@ -20,7 +20,8 @@ from appliance.run import RunDir
 from appliance.train.alarms import NotFinite, alarms
 from appliance.train.best import Best, hint
 from appliance.train.finding import Alarm, Finding, Record
-from appliance.train.measures import Pace, TaskLoss
+from appliance.train.live import Live
+from appliance.train.measures import Pace, TaskLoss, peak_memory
 
 BEST = "best.safetensors"  # in a checkpoint: the best weights so far
 
@@ -52,6 +53,8 @@ class Watch(TrainerCallback):
         self.stopped_by_alarm: str | None = None
         self.stopped_early = False
         self.seconds_held_out = 0.0
+        self.live = Live(run)
+        self.seconds_before = 0.0  # of this training, before it was stopped and begun again
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         count = self.recipe.train.evaluations
@@ -79,6 +82,7 @@ class Watch(TrainerCallback):
             found: dict[str, float] = {}
             for record in group:
                 if "loss" in record:
+                    self.seconds_before = record.get("seconds", 0.0)
                     self._feed(heard(record, fp16))
                     self.losses.append(heard(record, fp16)["loss"])
                     continue
@@ -115,12 +119,19 @@ class Watch(TrainerCallback):
         task = self.measures.task_loss.take()
         if task is not None and not math.isclose(task, record["loss"], rel_tol=1e-3):
             record["task_loss"] = task
+        elapsed = time.monotonic() - self.started
+        record |= {
+            "seconds": round(self.seconds_before + elapsed, 2),
+            "memory_gib": peak_memory(),
+        }
         append_jsonl(self.run.metrics, record)
         told = heard(record, args.fp16)
         self.losses.append(told["loss"])
         self._judge(told, control, **kwargs)
         self._measure(state, control, **kwargs)
         self.bar.advance(1, self._note())
+        planned = state.global_step in self.measure_at
+        self.live.step(state.global_step, state.max_steps, elapsed, planned=planned)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Restore the best adapter, and say what is to be said of the held-out loss.
@@ -169,6 +180,7 @@ class Watch(TrainerCallback):
             "seconds_measuring": {
                 "held_out": round(self.seconds_held_out, 2),
                 "drift": round(self.pace.spent, 2),
+                "report": round(self.live.spent, 2),
             },
         }
 

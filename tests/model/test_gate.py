@@ -80,6 +80,8 @@ def test_a_run_that_forgets_is_refused_by_the_name_of_the_axis_with_examples(for
     assert not (run / "export" / "merged").exists()
     page = (run / "report.html").read_text()  # it is written all the same
     assert shown[0]["after"] in page
+    assert 'data-ship="no"' in page
+    assert read(run / "report.json")["state"]["kind"] == "refused"
 
 
 def test_the_dial_finds_the_strongest_that_passes_and_that_is_exported(forgetful, tmp_path):
@@ -91,7 +93,7 @@ def test_the_dial_finds_the_strongest_that_passes_and_that_is_exported(forgetful
         "dial": "auto", "max_habit_leak": 1.0, "min_gain": -1.0, "max_drift": drift / 2,
     }  # fmt: skip
     (copy / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    for name in ("verdict.json", "dial.json", "report.html"):
+    for name in ("verdict.json", "dial.json"):
         (copy / name).unlink()
     done = appliance("train", str(copy / "recipe.yaml"), "--run", str(copy))
     assert done.returncode == 0, done.stderr

@@ -41,6 +41,7 @@ def test_the_run_holds_exactly_these_files(sft_run):
         "train/",
         "base_answers.jsonl", "answers_before.jsonl", "answers_after.jsonl", "scores_before.json",
         "scores_after.json", "verdict.json", "dial.json", "adapter/", "export/", "report.html",
+        "report.json",
     }  # fmt: skip
     assert {p.name for p in (sft_run / "train").iterdir()} == {"metrics.jsonl", "train.json"}
     assert {p.name for p in (sft_run / "adapter").iterdir()} == {
@@ -95,6 +96,10 @@ def test_the_drift_is_measured_in_training_and_every_step_is_finite(sft_run):
     metrics = [json.loads(line) for line in (sft_run / "train" / "metrics.jsonl").open()]
     drifts = {m["step"]: m["drift"] for m in metrics if "drift" in m}
     assert drifts[4] > drifts[1] > 0
+    clock = [m["seconds"] for m in metrics if "seconds" in m]
+    assert clock == sorted(clock)
+    assert len(clock) == 4
+    assert all(m["memory_gib"] > 0.1 for m in metrics if "loss" in m)
     facts = read(sft_run / "train" / "train.json")
     assert facts["last_drift"] == drifts[4]
     assert (facts["best_step"], facts["stopped_early"]) == (4, False)

@@ -179,20 +179,14 @@ def test_the_stage_writes_the_audit_and_refuses_what_blocks(tmp_path: Path) -> N
 
 
 def test_the_page_escapes_what_the_rows_say(model: Path, tmp_path: Path) -> None:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    import appliance.report
+    from appliance.report.page import environment
+    from appliance.report.shapes_audit import Audit
 
     rows = [{"text": question(n), "label": f"<b>{n % 2}</b>"} for n in range(80)]
     rows += [{**rows[0], "label": "<script>alert(1)</script>"}] * 2
     done = audit(model, written(tmp_path / "a.jsonl", rows), "--json")
-    environment = Environment(
-        loader=FileSystemLoader(Path(appliance.report.__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-    )
-    page = environment.get_template("audit.html.j2").render(audit=json.loads(done.stdout))
+    found = Audit.model_validate_json(done.stdout)
+    page = environment().get_template("audit.html.j2").render(audit=found)
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
-    assert "<svg" in page
     assert "one prompt, different answers" in page

@@ -54,6 +54,9 @@ def test_other_data_or_libraries_are_refused_with_the_difference_and_recorded_wh
 
 def test_of_a_finished_run_it_is_recorded_alone(run):
     write_json(run.manifest, {"versions": versions() | {"trl": "0.1"}, "data": []})
-    run.report.write_text("<html>")
+    run.report.write_text("<html>")  # a page is there while it trains, too
+    with pytest.raises(RunError):
+        pipeline.as_begun(run, force=False)
+    run.report_numbers.write_text("{}")
     pipeline.as_begun(run, force=False)
     assert "trl" in read_jsonl(run.events)[0]["text"]

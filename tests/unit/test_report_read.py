@@ -66,6 +66,7 @@ def test_a_run_that_a_process_holds_is_running(tmp_path):
 def test_a_run_that_the_gate_refused_is_over(tmp_path):
     run = whole(tmp_path / "refused", kept=0.3, chosen=None)
     run.event("begins", "export")
+    run.event("refused", "The verdict is no")
     assert read(run, over=True).state.kind == "refused"
     run.event("error", "The verdict is no")
     assert read(run).state.kind == "refused"
@@ -116,6 +117,7 @@ def test_numbers_that_are_none_are_not_measured(run):
 def test_an_empty_folder_is_read(tmp_path):
     found = read(RunDir(tmp_path))
     assert found.state.kind == "new"
+    assert found.damaged == ()
     assert found.recipe is None
     assert len(found.absent) > 5
 
@@ -125,7 +127,7 @@ def test_no_damage_stops_the_reading(run):
     draw = random.Random(7)
     files = sorted(p for p in run.root.rglob("*.json*") if p.is_file())
     kept = {path: path.read_bytes() for path in files}
-    for _ in range(150):
+    for _ in range(40):
         path = draw.choice(files)
         data = bytearray(kept[path])
         for _ in range(draw.randint(1, 4)):
