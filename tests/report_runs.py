@@ -117,7 +117,7 @@ def metrics(run: RunDir, steps: int, *, dpo: bool = False, every: int = 1) -> No
     for step in range(1, steps + 1):
         loss = 2.5 * math.exp(-4 * step / steps) + 0.05 + 0.05 * draw.random()
         row = {"step": step, "epoch": 3 * step / steps, "loss": loss, "grad_norm": 1.0,
-               "learning_rate": 2e-4, "seconds": 1.9 * step,
+               "learning_rate": 2e-4, "num_tokens": 480.0 * step, "seconds": 1.9 * step,
                "memory_gib": 2.0 + step / steps}  # fmt: skip
         if dpo:
             done = step / steps

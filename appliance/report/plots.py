@@ -51,6 +51,12 @@ def line(axes: Any, points: Points, colour: str, label: str, **style: Any) -> Se
     return found
 
 
+def by_step(axes: Any) -> None:
+    """Its x are steps: whole numbers."""
+    axes.set_xlabel("step")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
 def task_loss(reading: Reading) -> Points:
     """Of each step the task's own loss: without what is rehearsed beside it."""
     return [
@@ -73,7 +79,7 @@ def losses(reading: Reading) -> Chart | None:
             axes.axhline(level, color=INK, linestyle=":", linewidth=1, label=f"{level:g}")
         _epochs(axes, reading)
         _alarms(axes, reading, seen)
-        axes.set_xlabel("step")
+        by_step(axes)
         axes.set_ylabel("loss, nats per token" if level is not None else "loss, nats")
         axes.set_ylim(bottom=min(0, *_finite(seen, held)))
         figure.legend(loc="outside upper center", ncols=4)
@@ -152,7 +158,7 @@ def drift(reading: Reading) -> Chart | None:
         line(axes, points, GREEN, "drift", marker="o", markersize=4)
         if budget is not None:
             axes.axhline(budget, color=INK, linestyle=":", linewidth=1)
-        axes.set_xlabel("step")
+        by_step(axes)
         axes.set_ylabel("KL to the base, nats per token")
         axes.set_ylim(bottom=0)
 

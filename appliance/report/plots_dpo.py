@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from appliance.report.plots import line, way
+from appliance.report.plots import by_step, line, way
 from appliance.report.read import Reading
 from appliance.report.svg import BLUE, GREEN, INK, ORANGE, Chart, chart
 
@@ -17,7 +17,7 @@ def margins(reading: Reading) -> Chart | None:
     def draw(figure: Any, axes: Any) -> None:
         line(axes, points, BLUE, "margin")
         axes.axhline(0, color=INK, linewidth=0.8)
-        axes.set_xlabel("step")
+        by_step(axes)
         axes.set_ylabel("reward margin")
 
     said = (
@@ -36,7 +36,7 @@ def right(reading: Reading) -> Chart | None:
         line(axes, [(x, 100 * y) for x, y in points], GREEN, "right")
         axes.axhline(50, color=INK, linestyle=":", linewidth=1)
         axes.set_ylim(-3, 103)
-        axes.set_xlabel("step")
+        by_step(axes)
         axes.set_ylabel("pairs that are right, %")
 
     said = (
@@ -54,7 +54,7 @@ def logps(reading: Reading) -> Chart | None:
     def draw(figure: Any, axes: Any) -> None:
         line(axes, chosen, BLUE, "chosen")
         line(axes, rejected, ORANGE, "rejected")
-        axes.set_xlabel("step")
+        by_step(axes)
         axes.set_ylabel("log-probability, nats per answer")
         figure.legend(loc="outside upper center", ncols=2)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from appliance.console import span
-from appliance.report.plots import drawn, line
+from appliance.report.plots import by_step, drawn, line
 from appliance.report.read import Reading
 from appliance.report.svg import BLUE, COLOURS, GREEN, Chart, chart
 from appliance.report.thin import Points
@@ -17,16 +18,21 @@ def resources(reading: Reading) -> list[Chart]:
 
 
 def speed(reading: Reading) -> Chart | None:
-    """Steps a minute, by the clock of metrics.jsonl: what is measured between them is in it."""
-    clock = [(r["step"], r["seconds"]) for r in reading.metrics if "seconds" in r]
-    if len(clock) < 2:
-        return None
-    every = max(1, len(clock) // 60)
-    marks = clock[::every]
+    """Tokens a second by the clock of metrics.jsonl; steps a minute where it counts no tokens.
+
+    What is measured between the steps is in it.
+    """
+    records = [r for r in reading.metrics if "seconds" in r]
+    counted = "num_tokens" in records[-1] if records else False
+    key, times, unit = ("num_tokens", 1, "tokens a second") if counted else (
+        "step", 60, "steps a minute"
+    )  # fmt: skip
+    marks = [r for r in records if key in r]
+    marks = marks[:: max(1, len(marks) // 60)]
     points: Points = [
-        (step, 60 * (step - before) / (now - then))
-        for (before, then), (step, now) in pairwise(marks)
-        if now > then and step > before
+        (new["step"], times * (new[key] - old[key]) / (new["seconds"] - old["seconds"]))
+        for old, new in pairwise(marks)
+        if new["seconds"] > old["seconds"] and new[key] > old[key]
     ]
     if not points:
         return None
@@ -34,14 +40,13 @@ def speed(reading: Reading) -> Chart | None:
     def draw(figure: Any, axes: Any) -> None:
         line(axes, points, BLUE, "speed")
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("step")
-        axes.set_ylabel("steps a minute")
+        by_step(axes)
+        axes.set_ylabel(unit)
 
-    steps, seconds = clock[-1][0] - clock[0][0], clock[-1][1] - clock[0][1]
-    said = f"On the average {60 * steps / seconds:.3g} steps a minute"
+    said = f"About {median(y for _, y in points):.3g} {unit}, as a rule"
     found = reading.training
     if found and found.tokens_per_second is not None:
-        said += f", {found.tokens_per_second:.4g} tokens of the task a second"
+        said += f"; over the whole training {found.tokens_per_second:.4g} tokens a second"
     said += ". Dips are where held-out loss and drift were measured, or other work ran beside it."
     return chart("speed", "How fast did it go?", said, draw)
 
@@ -54,7 +59,7 @@ def memory(reading: Reading) -> Chart | None:
     def draw(figure: Any, axes: Any) -> None:
         line(axes, points, GREEN, "memory")
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("step")
+        by_step(axes)
         axes.set_ylabel("peak memory, GiB")
 
     peak = max(y for _, y in points)
