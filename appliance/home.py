@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from functools import cache
 from pathlib import Path
 
 
@@ -12,3 +14,23 @@ def home() -> Path:
     if given:
         return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "appliance"
+
+
+@cache
+def code() -> str:
+    """sha256 over the package's own code: what is kept of what it computed is of this code."""
+    whole = hashlib.sha256()
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        whole.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    return whole.hexdigest()
+
+
+def only_newest(folder: Path, count: int) -> None:
+    """Delete all files but `count`: what is kept there is large, and made again where it is gone.
+
+    Of two runs that delete at once, one finds a file gone, which is no error.
+    """
+    files = [path for path in folder.glob("*") if path.is_file()]
+    for path in sorted(files, key=lambda path: path.stat().st_mtime)[:-count]:
+        path.unlink(missing_ok=True)

@@ -123,7 +123,12 @@ class RunDir:
 
     def take_baseline(self, other: RunDir) -> None:
         """Copy what the baseline stage measured in `other`, likewise."""
-        self._take(other, "base_answers", "answers_before", "scores_before")
+        self.take_answers(other)
+        self._take(other, "scores_before")
+
+    def take_answers(self, other: RunDir) -> None:
+        """The baseline without its scores, which say that it is done."""
+        self._take(other, "base_answers", "answers_before")
 
     def _take(self, other: RunDir, *names: str) -> None:
         for name in names:

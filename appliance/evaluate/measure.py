@@ -9,9 +9,8 @@ from typing import Any, Literal
 from appliance.data.canaries import SOURCE
 from appliance.data.rows import read_pairs, read_rows
 from appliance.disk import read_json, read_jsonl, write_json, write_jsonl
-from appliance.evaluate import axes, memorization, probes, real_world
+from appliance.evaluate import axes, base, memorization, probes, real_world
 from appliance.evaluate.advise import beside, measure_alternatives
-from appliance.evaluate.base import said_by_base
 from appliance.evaluate.benchmarks import benchmarks
 from appliance.evaluate.habit import Style
 from appliance.evaluate.recommend import recommend
@@ -35,6 +34,8 @@ def measure(run: RunDir, recipe: Recipe, when: When) -> None:
     base's own answers that drift is measured on.
     """
     if when == "before":
+        if base.take(run, recipe):
+            return
         loaded = open_model(recipe.model)
     elif recipe.evaluate.tuned:
         loaded = open_tuned(recipe.evaluate.tuned, recipe.model)
@@ -55,6 +56,8 @@ def measure(run: RunDir, recipe: Recipe, when: When) -> None:
     release(loaded)
     write_jsonl(run.answers_after if when == "after" else run.answers_before, items)
     write_json(run.scores_after if when == "after" else run.scores_before, scores)
+    if when == "before":
+        base.keep(run, recipe)
 
 
 def look(
@@ -65,7 +68,7 @@ def look(
     task_scores, items = _task(run, recipe, loaded, when)
     kept = False
     if when == "before":
-        said, kept = said_by_base(loaded, recipe.model, suites)
+        said, kept = base.said_by_base(loaded, recipe.model, suites)
     else:
         said = axes.said_to(loaded, suites)
     style = Style.of(_training_answers(run, recipe))

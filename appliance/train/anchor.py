@@ -9,22 +9,18 @@ and schedule stay the recipe's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import cycle, islice
 from math import ceil
 from typing import Any
 
-from appliance.console import console
-from appliance.model import backend
-from appliance.model.adapter import switched_off
-from appliance.model.at_once import Group, ask_all, batches
+from appliance.model.at_once import Group
 from appliance.model.chat import Encoded
 from appliance.model.likelihood import at_bearing, bearing, bearing_logits, block
 from appliance.model.load import Loaded
 from appliance.model.packed import Riders, riding
-
-MOST = 2**29  # bytes of the base's hidden states that are kept
+from appliance.train.base_says import BaseSays
 
 
 @dataclass(frozen=True)
@@ -121,65 +117,6 @@ class Rehearsal:
     def facts(self) -> dict[str, Any]:
         """What was rehearsed: for train.json."""
         return {"rows": self.seen_rows, "tokens": self.seen_tokens, "last_kl": self.last_kl}
-
-
-@dataclass
-class BaseSays:
-    """What the base says at each row's places with loss: log-probabilities.
-
-    The hidden states before its output layer are kept, which are a hundred times smaller than what
-    it makes of them. `direct`: is the output layer all that stands behind them? It is not in models
-    that cap or scale their logits; there, and where they are more than MOST, none are kept.
-    """
-
-    loaded: Loaded
-    hidden: dict[int, Any] = field(default_factory=dict)
-    direct: bool = False
-
-    def ask(self, rows: Sequence[Encoded], keep: bool) -> None:
-        """Once for all rows, in batches of like length."""
-        self.direct = self._is_direct(rows[0])
-        size = self.loaded.model.config.hidden_size
-        if not (keep and self.direct) or 2 * size * sum(row.bearing for row in rows) > MOST:
-            return
-        # A dialogue that is taken again stands in `rows` again.
-        first: dict[tuple[int, ...], int] = {}
-        same = [first.setdefault(tuple(row.input_ids), i) for i, row in enumerate(rows)]
-        once = sorted(set(same))
-        with console.progress("base", len(once)) as bar:
-
-            def ask(group: Group) -> None:
-                some = [rows[once[i]] for i in group]
-                inputs, labels = block(some, self.loaded.tokenizer)
-                _, hidden = self._logits(self.loaded.model, inputs, labels)
-                owner, _ = bearing(labels)
-                for place, i in enumerate(group):
-                    self.hidden[once[i]] = hidden[owner == place].cpu()
-                bar.advance(len(group))
-
-            ask_all(batches([len(rows[i].input_ids) for i in once], 4096, 32), ask)
-        self.hidden |= {row: self.hidden[i] for row, i in enumerate(same)}
-
-    def _is_direct(self, row: Encoded) -> bool:
-        logits, hidden = self._logits(self.loaded.model, *block([row], self.loaded.tokenizer))
-        again = self.loaded.model.get_output_embeddings()(hidden)
-        return bool(backend.torch().allclose(logits.float(), again.float()))
-
-    def of(self, model: Any, turn: Turn) -> Any:
-        """[n, vocabulary], fp32."""
-        torch = backend.torch()
-        if not self.hidden:
-            logits, _ = self._logits(model, turn.riders.inputs, turn.labels)
-        else:
-            hidden = torch.cat([self.hidden[row] for row in turn.rows]).to(turn.labels.device)
-            with torch.no_grad():
-                logits = model.get_output_embeddings()(hidden)
-        return logits.float().log_softmax(-1)
-
-    def _logits(self, model: Any, inputs: dict[str, Any], labels: Any) -> tuple[Any, Any]:
-        with backend.torch().no_grad(), switched_off(self.loaded):
-            found: tuple[Any, Any] = bearing_logits(model, inputs, labels)
-        return found
 
 
 def weighed(values: Any, owner: Any) -> Any:

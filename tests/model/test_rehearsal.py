@@ -76,19 +76,24 @@ def test_a_changed_adapter_has_a_kl_and_a_gradient_that_leads_back(loaded, row):
     assert float(less) < float(kl)
 
 
-def test_what_the_base_says_is_asked_once_and_kept(row):
-    """In fp32: the term is that of a base that is asked at each turn."""
+def test_what_the_base_says_is_asked_once_and_kept(row, tmp_path, monkeypatch):
+    """In fp32: the term is that of a base that is asked at each turn; the next run finds it."""
     import torch
     from helpers import in_fp32
 
     from appliance.model import adapter
     from appliance.train.anchor import Rehearsal
 
+    monkeypatch.setenv("APPLIANCE_HOME", str(tmp_path))
     loaded = in_fp32()
     adapter.attach(loaded, r=16, alpha=16, dropout=0.0, target_modules=("q_proj", "v_proj"), seed=1)
     weights = {"loss_weight": 0.5, "kl_weight": 1.0}
-    kept, asked = (Rehearsal(loaded, [row, row], Fraction(2), **weights) for _ in range(2))
+    kept, asked, found = (Rehearsal(loaded, [row, row], Fraction(2), **weights) for _ in range(3))
     kept.ask_base()
+    with monkeypatch.context() as patched:
+        patched.delattr("appliance.train.base_says.BaseSays._asked")
+        found.ask_base()
+    assert torch.equal(found.base.hidden[0], kept.base.hidden[0])
     assert kept.base.hidden[0] is kept.base.hidden[1]  # a dialogue that is taken again
     assert kept.base.hidden[0].shape == (row.bearing, loaded.model.config.hidden_size)
     with torch.no_grad():
