@@ -13,7 +13,7 @@ from typing import Any
 
 from appliance.disk import placed_folder
 from appliance.errors import ModelError, RunError
-from appliance.model import backend, dora, full
+from appliance.model import backend, dora, full, lora
 from appliance.model.load import Loaded, base_of
 
 WEIGHTS = "adapter_model.safetensors"
@@ -61,6 +61,8 @@ def attach(
     )
     if kind == "dora":
         dora.make_exact(loaded.model)
+    elif not backend.on_gpu():
+        lora.fuse(loaded.model)
 
 
 def keep_precise(loaded: Loaded) -> None:

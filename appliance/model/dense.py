@@ -25,6 +25,7 @@ def hold(model: Any) -> None:
     for layer in layers:
         weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state)
         weight = weight.reshape(layer.out_features, -1).to(layer.compute_dtype or weight.dtype)
+        layer.held = weight
         layer.forward = _linear(weight, layer.bias)
 
 

@@ -1,0 +1,87 @@
+"""LoRA's forward and backward pass on a CPU: y = x Wᵀ + s (x Aᵀ) Bᵀ, its gradients written out.
+
+PEFT's own takes twice as many operations, most of them casts (the adapter's weights are trained in
+fp32 and computed with in the activations' type) and copies; beside a small model's products they
+are an eighth of a step. Hu et al. 2021, arXiv 2106.09685, equation 3; Unsloth does the same on a
+GPU. With B = 0 the result is the base's own to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+from appliance.model import backend
+
+NAME = "default"  # PEFT's name of the one adapter that is put on
+
+
+def fuse(model: Any) -> None:
+    """Let the LoRA layers of `model` compute so, where the base's weight lies there to be read."""
+    for layer in model.modules():
+        if NAME in getattr(layer, "lora_A", {}) and _weight(layer) is not None:
+            layer.forward = partial(_forward, layer, layer.forward)
+
+
+def _weight(layer: Any) -> Any:
+    """[out, in] of the layer below; None where it is in 4 bit alone (`dense.MOST`)."""
+    below = layer.get_base_layer()
+    if hasattr(below, "held"):
+        return below.held
+    return below.weight if type(below) is backend.torch().nn.Linear else None
+
+
+def _forward(layer: Any, theirs: Callable[..., Any], x: Any, *args: Any, **kwargs: Any) -> Any:
+    """x [..., in] -> [..., out]; what is not plain LoRA is left to PEFT."""
+    torch = backend.torch()
+    drops = layer.training and getattr(layer.lora_dropout[NAME], "p", 0)
+    plain = not (args or kwargs or layer.disable_adapters or layer.merged or layer.lora_variant)
+    if drops or not plain or layer.active_adapters != [NAME]:
+        return theirs(x, *args, **kwargs)
+    weight, bias = _weight(layer), layer.get_base_layer().bias
+    given = (x.to(weight.dtype), weight, bias, layer.lora_A[NAME].weight,
+             layer.lora_B[NAME].weight, layer.scaling[NAME])  # fmt: skip
+    with torch.autocast(x.device.type, enabled=False):  # it would cast once more
+        y = _function().apply(*given) if torch.is_grad_enabled() else _both(*given)[0]
+    return y.to(x.dtype)
+
+
+def _both(x: Any, weight: Any, bias: Any, a: Any, b: Any, scaling: float) -> tuple[Any, ...]:
+    """(y [..., out], x Aᵀ [n, r], A, s B), all in the type of x and the weight."""
+    torch = backend.torch()
+    a, b = a.to(x.dtype), (scaling * b).to(x.dtype)
+    rows = x.reshape(-1, x.shape[-1])
+    low = rows @ a.t()
+    bias = None if bias is None else bias.to(x.dtype)
+    y = torch.nn.functional.linear(rows, weight, bias).addmm_(low, b.t())
+    return y.view(*x.shape[:-1], -1), low, a, b
+
+
+@cache
+def _function() -> Any:
+    torch = backend.torch()
+
+    class Lora(torch.autograd.Function):  # type: ignore[name-defined]
+        @staticmethod
+        def forward(
+            ctx: Any, x: Any, weight: Any, bias: Any, a: Any, b: Any, scaling: float
+        ) -> Any:
+            y, low, low_a, low_b = _both(x, weight, bias, a, b, scaling)
+            ctx.save_for_backward(x, low, low_a, low_b)
+            ctx.weight, ctx.scaling, ctx.types = weight, scaling, (a.dtype, b.dtype)
+            return y
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any) -> tuple[Any, ...]:
+            x, low, a, b = ctx.saved_tensors
+            rows, of_y = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+            of_low = of_y @ b
+            of_x = None
+            if ctx.needs_input_grad[0]:
+                of_x = (of_y @ ctx.weight).addmm_(of_low, a).view_as(x)
+            of_a = (of_low.t() @ rows).to(ctx.types[0])
+            of_b = (low.t() @ of_y).to(ctx.types[1]).t() * ctx.scaling
+            return of_x, None, None, of_a, of_b, None
+
+    return Lora
