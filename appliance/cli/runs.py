@@ -39,15 +39,14 @@ def train(
 
     found = load(recipe, (*overrides, *(["policy.dial=always"] if dial else [])), model, data)
     if dry_run:
-        from appliance.plan import plan
+        from appliance.plan import reckon
 
-        made = plan(found)
+        made = reckon(found)
         if as_json:
-            console.result(
-                json.dumps({"recipe": found.model_dump(mode="json"), "plan": made}, indent=2)
-            )
+            both = {"recipe": found.model_dump(mode="json"), "plan": made.to_json()}
+            console.result(json.dumps(both, indent=2))
         else:
-            console.result(found.dump() + "\n" + "\n".join(f"# {line}" for line in made["lines"]))
+            console.result(found.dump() + "\n" + "\n".join(f"# {line}" for line in made.lines()))
         return
     run = RunDir(folder or fresh_name(recipe))
     stages(run, found, force=force)

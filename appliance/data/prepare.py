@@ -99,11 +99,12 @@ class Source:
 
 
 def prepare(
-    data: DataSection, *, preference: bool, seed: int, say: Say, near: float = 0.8
+    data: DataSection, *, preference: bool, seed: int, say: Say, near: float | None = 0.8
 ) -> Prepared:
     """Read, recognize, sample and split, saying each choice aloud. Raises DataError.
 
-    Prompts that share `near` of their words stay on one side of the split.
+    Prompts that share `near` of their words stay on one side of the split; None: equal ones, which
+    is quick.
     """
     train_from, test_from, how = choose(data.train, data.test, preference)
     source = _read(data, "data.train", train_from, None, data.limit, preference, seed)
@@ -159,14 +160,16 @@ def read_general(name: str, say: Say) -> tuple[list[Row], dict[str, Any]]:
 
 
 def _split(
-    rows: list[Example], test_rows: int, valid_rows: int, seed: int, near: float, say: Say
+    rows: list[Example], test_rows: int, valid_rows: int, seed: int, near: float | None, say: Say
 ) -> tuple[list[Example], list[Example], list[Example], str]:
     """`split` by near prompts; by equal ones where too many rows hang together to be divided."""
+    if not test_rows and not valid_rows:
+        return *split(rows, 0, 0, seed), "nothing"
+    if near is None:
+        return *split(rows, test_rows, valid_rows, seed), "equal prompts"
     # Here because it brings numpy, and this module must stay quick to import.
     from appliance.data.audit.groups import near_groups
 
-    if not test_rows and not valid_rows:
-        return *split(rows, 0, 0, seed), "nothing"
     parts = split(rows, test_rows, valid_rows, seed, near_groups(rows, near))
     if len(parts[2]) >= _ENOUGH * test_rows and len(parts[1]) >= _ENOUGH * valid_rows:
         return *parts, "near prompts"

@@ -106,7 +106,7 @@ def measure_alternatives(
 
 
 def cost(recipe: Recipe, rows: int) -> dict[str, Any]:
-    """What fine-tuning on `rows` rows would take, as `appliance/plan.py` says it."""
+    """What fine-tuning on `rows` rows would take, without asking a model."""
     return {"rows": {"train": rows}, "steps": recipe.steps(rows)}
 
 

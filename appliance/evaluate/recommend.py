@@ -61,7 +61,7 @@ def recommend(
     """What to do, by `scores` of advise.py, and why.
 
     `target`: the score that is wanted, 0 to 1. `scores` may have `tuned`, the tuned model's scores
-    on the same rows. `plan`: as plan.py gives it, its `rows`, `steps` and, where known, `seconds`;
+    on the same rows. `plan`: its `rows`, `steps` and, where known, `seconds`;
     or an earlier advice's `cost`.
     Returns `choice` (prompt, retrieval, fine-tuning, or None: the numbers do not say), `way` of
     WAYS, `sure` (do the intervals decide it?), `text`, `reasons`, `to_add` (what fine-tuning would

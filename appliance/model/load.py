@@ -65,16 +65,17 @@ def resolve(section: ModelSection) -> ModelRef:
         _check_folder(path)
         return ModelRef(section.name, path.resolve())
     if path.exists() or section.name.count("/") != 1 or section.name.startswith((".", "/", "~")):
-        raise ModelError(f"There is no model folder {section.name}.", _near(path))
+        raise ModelError(f"There is no model folder {section.name}.", near(path))
     return ModelRef(section.name, _snapshot(section.name, section.revision), section.revision)
 
 
-def _near(path: Path) -> str:
+def near(path: Path) -> str:
+    """What to do about a model folder that is not there: the likest name beside it."""
     parent = path.parent
     names = [p.name for p in parent.iterdir() if p.is_dir()] if parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, names, n=1)
-    if near:
-        return f"Did you mean {parent / near[0]}?"
+    found = difflib.get_close_matches(path.name, names, n=1)
+    if found:
+        return f"Did you mean {parent / found[0]}?"
     return "Name `embedded`, a folder with config.json and *.safetensors, or a hub id owner/name."
 
 

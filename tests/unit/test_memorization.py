@@ -252,8 +252,7 @@ def test_real_rows_are_read_as_the_tasks_rows_are(tmp_path):
 
 
 def test_the_plan_counts_the_planted_rows():
-    from appliance.plan import plan
+    from appliance.plan import reckon
 
-    plain, planted = (plan(load("sft", [f"evaluate.canaries={on}"])) for on in ("false", "true"))
-    assert planted["rows"]["train"] - plain["rows"]["train"] == 42
-    assert planted["steps"] >= plain["steps"]
+    plain, planted = (reckon(load("sft", [f"evaluate.canaries={on}"])) for on in ("false", "true"))
+    assert planted.rows.train - plain.rows.train == 42
