@@ -8,6 +8,8 @@ import pytest
 from report_runs import begun, metrics, whole
 
 from appliance import pipeline
+from appliance.cli.group import stages
+from appliance.errors import Stop, TrainingFailed
 from appliance.report.state import look
 from appliance.run import RunDir
 from appliance.train import live
@@ -130,3 +132,26 @@ def test_the_last_words_say_how_a_run_ended():
     assert kind("begins:report") == "finished"
     assert kind("begins:report", "stage:report", "changed:torch") == "finished"
     assert kind("begins:report", "error:broken") == "failed"
+
+
+@pytest.mark.parametrize(
+    ("end", "state"), [(Stop(), "stopped"), (TrainingFailed("The loss is nan."), "failed")]
+)
+def test_a_run_that_ends_before_its_end_leaves_a_page_that_says_so(
+    tmp_path, monkeypatch, end, state
+):
+    monkeypatch.setenv("APPLIANCE_VERBOSE", "1")
+    run = begun(tmp_path / "run")
+    metrics(run, 8)
+
+    def broken(*args):
+        raise end
+
+    monkeypatch.setattr(pipeline, "go", broken)
+    with pytest.raises(type(end)):
+        stages(run, run.recipe())
+    page = run.report.read_text()
+    assert f'data-state="{state}"' in page
+    assert 'http-equiv="refresh"' not in page
+    assert f"appliance doctor {run.root}" in page
+    assert not run.report_numbers.exists()
