@@ -7,58 +7,64 @@ cannot be read is named in its `faults`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from appliance.compare.measures import Measure, read
-from appliance.disk import read_json, read_log
-from appliance.doctor.run import Standing, standing
-from appliance.errors import BadInput, RunError
-from appliance.run import RunDir, held, leaves
+from appliance.compare.measures import Measure
+from appliance.compare.measures import read as read_measures
+from appliance.errors import BadInput
+from appliance.report.read import Reading, read
+from appliance.run import RunDir, leaves
+from appliance.sizing.cards import of_device
 
 TRAINING = ("rehearse", "train")  # the stages whose time is that of training
 
 
 @dataclass(frozen=True)
 class Column:
-    """`recipe`: every key with its value. `seconds`: of each stage, the last time that it ended.
-
-    `base` and `data` name what it was trained from, by digests where the manifest has them.
+    """`recipe`: every key with its value. `base` and `data` name what it was trained from, by
+    digests where the manifest has them. `style`: that of the task's answers, which may leak.
     """
 
     name: str
-    run: RunDir
-    standing: Standing
+    reading: Reading
     recipe: Mapping[str, Any]
     base: str
     data: frozenset[str]
     measures: Mapping[str, Measure]
-    seconds: Mapping[str, float]
-    training: Mapping[str, Any]
-    verdict: Mapping[str, Any]
-    strength: float | None  # that the dial chose
-    alarms: tuple[str, ...]
-    machine: Mapping[str, Any]
     style: str | None
-    faults: tuple[str, ...] = field(default=())
+    faults: tuple[str, ...] = ()
 
     @property
     def evaluated(self) -> bool:
         return bool(self.measures)
 
     @property
+    def unmeasured(self) -> str | None:
+        """Why there are no measures; None where there are."""
+        if self.measures:
+            return None
+        there = RunDir(self.reading.root).scores_after.is_file()
+        return "its scores cannot be read" if there else "not evaluated"
+
+    @property
     def training_seconds(self) -> float | None:
         """Of rehearse and train; None before training came to its end."""
-        if "train" not in self.seconds:
-            return None
-        return sum(self.seconds.get(stage, 0.0) for stage in TRAINING)
+        seconds = self.reading.seconds
+        return sum(seconds.get(stage, 0.0) for stage in TRAINING) if "train" in seconds else None
 
     @property
     def whole_seconds(self) -> float | None:
-        return sum(self.seconds.values()) if self.seconds else None
+        return sum(self.reading.seconds.values()) if self.reading.seconds else None
+
+    @property
+    def strength(self) -> float | None:
+        """At which it passes the gate, where it does not as it was trained."""
+        dial, verdict = self.reading.dial, self.reading.verdict
+        return dial.chosen if dial and verdict and verdict.ship == "no" else None
 
 
 def columns(folders: tuple[Path, ...]) -> list[Column]:
@@ -70,10 +76,11 @@ def columns(folders: tuple[Path, ...]) -> list[Column]:
         RunDir.open(folder)
         if (there := folder.resolve()) in known:
             raise BadInput(
-                f"{folder} and {known[there]} are the same run." if folder != known[there]
+                f"{folder} and {known[there]} are the same run."
+                if folder != known[there]
                 else f"{folder} is named twice.",
                 "Name each run once.",
-            )  # fmt: skip
+            )
         known[there] = folder
     names = [there.name for there in known]
     told = [
@@ -84,60 +91,60 @@ def columns(folders: tuple[Path, ...]) -> list[Column]:
 
 
 def column(folder: Path, name: str) -> Column:
-    run, faults = RunDir(folder), []
-
-    def there(path: Path) -> Mapping[str, Any]:
-        try:
-            return read_json(path) if path.is_file() else {}
-        except RunError as error:
-            faults.append(error.what)
-            return {}
-
-    running = held(run.root)  # before the events: what it had to say at its end is there by then
-    try:
-        events = read_log(run.events)
-    except RunError as error:
-        faults.append(error.what)
-        events = []
-    recipe = _recipe(run, faults)
-    manifest = there(run.manifest)
+    reading = read(RunDir(folder))
+    recipe = _recipe(reading.recipe_text)
+    manifest = reading.manifest or {}
     base = _base(manifest, recipe)
-    measures, unread = read(run, base)
-    begun = max((i for i, e in enumerate(events) if e["kind"] == "train"), default=0)
+    measures, unread = read_measures(RunDir(folder), base)
+    known = tuple(str(folder / text.partition(" ")[0]) for text in reading.damaged)
     return Column(
         name=name,
-        run=run,
-        standing=standing(run, events, running),
+        reading=reading,
         recipe=recipe,
         base=base,
         data=_data(manifest, recipe),
         measures=measures,
-        seconds={e["text"]: e["seconds"] for e in events if e["kind"] == "stage"},
-        training=there(run.train_facts),
-        verdict=there(run.verdict),
-        strength=there(run.dial).get("chosen"),
-        alarms=tuple(e["text"] for e in events[begun:] if e["kind"] == "alarm"),
-        machine=manifest.get("machine") or {},
-        style=(there(run.scores_after).get("habit_leak") or {}).get("style"),
-        faults=tuple(dict.fromkeys([*faults, *unread])),
+        style=reading.after.habit_leak.style if reading.after else None,
+        faults=(*reading.damaged, *(text for text in unread if not text.startswith(known))),
     )
 
 
-def _recipe(run: RunDir, faults: list[str]) -> dict[str, Any]:
+def money(run: Column) -> dict[str, Any] | None:
+    """{"value", "currency", "source"}: what the whole run cost, by the price in its manifest, or
+    what is typical of its GPU (`sizing/cards.py`); None on a CPU, or where no price is known.
+    """
+    told, seconds = run.reading.price, run.whole_seconds
+    if seconds is None:
+        return None
+    if told:
+        price = told.per_hour, told.currency, "the run's manifest"
+    else:
+        machine = (run.reading.manifest or {}).get("machine")
+        facts = machine if isinstance(machine, dict) else {}
+        name, gib = facts.get("gpu"), facts.get("gpu_memory_gib")
+        listed = None
+        if isinstance(name, str) and isinstance(gib, (int, float)):
+            listed = of_device(name, gib).price
+        if listed is None:
+            return None
+        price = listed.per_hour, "USD", listed.listed
+    per_hour, currency, source = price
+    return {"value": seconds / 3600 * per_hour, "currency": currency, "source": source}
+
+
+def _recipe(text: str) -> dict[str, Any]:
     """As it was written, also by another version that knew other keys."""
     try:
-        tree = yaml.safe_load(run.recipe_file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError:
         tree = None
-    if isinstance(tree, dict):
-        return leaves(tree)
-    faults.append(f"{run.recipe_file} cannot be read.")
-    return {}
+    return leaves(tree) if isinstance(tree, dict) else {}
 
 
 def _base(manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     """`name, 4 bit, digest`: drift is measured against that."""
-    model = manifest.get("model") or {}
+    model = manifest.get("model")
+    model = model if isinstance(model, dict) else {}
     name = model.get("name", recipe.get("model.name"))
     digest = str(model.get("sha256", ""))[:12]
     return ", ".join(filter(None, [str(name), f"{recipe.get('model.bits')} bit", digest]))
@@ -145,6 +152,6 @@ def _base(manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
 
 def _data(manifest: Mapping[str, Any], recipe: Mapping[str, Any]) -> frozenset[str]:
     """Digests of the files that the rows were read from, or their names."""
-    files = manifest.get("data") or []
-    found = [str(file.get("sha256")) for file in files]
-    return frozenset(found or [str(recipe.get("data.train"))])
+    files = manifest.get("data")
+    files = [file for file in files if isinstance(file, dict)] if isinstance(files, list) else []
+    return frozenset([str(file.get("sha256")) for file in files] or [str(recipe.get("data.train"))])

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from appliance.compare.column import Column
 from appliance.compare.measures import GAIN, Better, Measure, Unit
-from appliance.statistics import difference, mcnemar, mean, nested, share_difference
+from appliance.statistics import difference, mcnemar, mean, nested, share, share_difference
 
 SURE = 0.05  # the p-value under which a difference of shares is more than noise
 FEW = 10  # under so many items a bootstrap's interval is too narrow to call anything by it
@@ -76,11 +76,23 @@ def _paired(a: Measure, b: Measure, common: list[Any]) -> Difference:
         found = nested([apart], [[a.weights[key] for key in common]])
     else:
         found = mean(apart)
+    if a.unit == "share":
+        found = _reaching(found, apart)
     p = mcnemar(there, here) if a.unit == "share" else None
     text = f"the same {len(common)} items"
     if (most := max(len(a.items), len(b.items))) > len(common):
         text = f"the {len(common)} items that both have (of {most})"
     return _judged(a, True, found, p, len(common), text)
+
+
+def _reaching(found: dict[str, Any], apart: list[float]) -> dict[str, Any]:
+    """Where every pair is alike a bootstrap sees no spread: how far another could be, by Wilson."""
+    if set(apart) not in ({0.0}, {1.0}, {-1.0}):
+        return found
+    low, high = share([value != 0 for value in apart])["interval"]
+    value = apart[0]
+    ends = [-high, high] if value == 0 else sorted([value, value * low])
+    return found | {"interval": ends}
 
 
 def _unpaired(a: Measure, b: Measure, common: int) -> Difference:

@@ -90,7 +90,7 @@ def read(run: RunDir, base: str) -> tuple[dict[str, Measure], list[str]]:
         except RunError as error:
             faults.append(error.what)
         except (TypeError, ValueError):
-            faults.append(f"The files of {run.root} do not belong together or are damaged.")
+            faults.append(f"{run.scores_after} and {run.answers_after} do not belong together.")
     return found, list(dict.fromkeys(faults))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from appliance.compare.column import Column
+from appliance.compare.column import Column, money
 from appliance.compare.differences import differences
 from appliance.compare.words import notes, sentences
 
@@ -31,16 +31,26 @@ def compare(found: Sequence[Column]) -> dict[str, Any]:
 
 
 def recipe_differences(found: Sequence[Column]) -> dict[str, list[Any]]:
-    """Every key that is not the same in all, with its value in each; None also where it is not."""
-    keys = dict.fromkeys(key for run in found for key in run.recipe)
-    values = {key: [run.recipe.get(key) for run in found] for key in keys}
-    return {key: each for key, each in values.items() if any(v != each[0] for v in each)}
+    """Every key that is not the same in all, with its value in each; None also where it is not.
+
+    A recipe that cannot be read differs in nothing.
+    """
+    known = [run.recipe for run in found if run.recipe]
+    keys = dict.fromkeys(key for recipe in known for key in recipe)
+    apart = [key for key in keys if any(r.get(key) != known[0].get(key) for r in known)]
+    return {
+        key: [run.recipe.get(key) if run.recipe else "not readable" for run in found]
+        for key in apart
+    }
 
 
 def _column(run: Column) -> dict[str, Any]:
+    reading = run.reading
+    training, verdict = reading.training, reading.verdict
     return {
-        "folder": str(run.run.root),
-        "standing": asdict(run.standing),
+        "folder": str(reading.root),
+        "state": asdict(reading.state),
+        "unmeasured": run.unmeasured,
         "base": run.base,
         "measures": {
             name: {
@@ -56,15 +66,16 @@ def _column(run: Column) -> dict[str, Any]:
         "seconds": {
             "rehearse_and_train": run.training_seconds,
             "whole": run.whole_seconds,
-            "stages": dict(run.seconds),
+            "stages": reading.seconds,
         },
-        "training": {
-            key: run.training.get(key) for key in ("steps", "tokens_per_second", "peak_memory_gib")
-        },
-        "verdict": run.verdict.get("ship"),
-        "broken": [r["name"] for r in run.verdict.get("reasons", []) if r["passed"] == "no"],
+        "money": money(run),
+        "steps": training.steps if training else None,
+        "tokens_per_second": training.tokens_per_second if training else None,
+        "peak_memory_gib": training.peak_memory_gib if training else None,
+        "verdict": verdict.ship if verdict else None,
+        "broken": [r.name for r in verdict.reasons if r.passed == "no"] if verdict else [],
         "strength": run.strength,
-        "alarms": list(run.alarms),
-        "machine": dict(run.machine),
+        "alarms": [alarm.text for alarm in reading.alarms],
+        "machine": (reading.manifest or {}).get("machine"),
         "faults": list(run.faults),
     }

@@ -58,13 +58,18 @@ def _prices(runs: Mapping[str, Any]) -> list[tuple[str, ...]]:
         return lambda run: NONE if (s := run["seconds"][which]) is None else span(s)
 
     def number(key: str) -> Callable[[Mapping[str, Any]], str]:
-        return lambda run: NONE if (n := run["training"][key]) is None else f"{n:g}"
+        return lambda run: NONE if run[key] is None else f"{run[key]:g}"
+
+    def money(run: Mapping[str, Any]) -> str:
+        found = run["money"]
+        return f"{found['value']:.2f} {found['currency']}" if found else NONE
 
     return [
         row("stands", standing),
         row("may it be shipped", verdict),
         row("rehearse + train", seconds("rehearse_and_train")),
         row("whole run", seconds("whole")),
+        *([row("price of the whole run", money)] if any(r["money"] for r in runs.values()) else []),
         row("steps", number("steps")),
         row("peak memory, GiB", number("peak_memory_gib")),
         row("alarms", lambda run: str(len(run["alarms"]))),
@@ -72,13 +77,17 @@ def _prices(runs: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def standing(run: Mapping[str, Any]) -> str:
-    """`done`, `running: train`, `not evaluated, killed in train`."""
-    kind, stage = run["standing"]["kind"], run["standing"]["stage"]
-    if kind == "done":
-        return "done"
-    where = {"running": f"running: {stage}", "ended": f"ended before {stage}"}
-    said = where.get(kind, f"{kind} in {stage}")
-    return said if run["measures"] else f"not evaluated, {said}"
+    """`finished`, `running: train`, `not evaluated, killed in train`."""
+    kind, stage = run["state"]["kind"], run["state"]["stage"]
+    said = {
+        "new": "not begun",
+        "running": f"running: {stage}",
+        "finished": "finished",
+        "refused": "finished, export refused",
+        "ended": f"ended after {stage}",
+        "silent": f"killed in {stage}",
+    }.get(kind, f"{kind} in {stage}" if stage else kind)
+    return f"{run['unmeasured']}, {said}" if run["unmeasured"] else said
 
 
 def verdict(run: Mapping[str, Any]) -> str:

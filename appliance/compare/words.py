@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from appliance.compare.column import Column
+from appliance.compare.column import Column, money
 from appliance.compare.differences import Difference
 from appliance.compare.figures import signed
 from appliance.console import span
+from appliance.report.words import progress
 
 Against = Mapping[str, Sequence[Difference]]
 
@@ -17,17 +18,13 @@ def sentences(found: Sequence[Column], against: Against) -> dict[str, str]:
     first, *rest = found
     said = {}
     for run in rest:
-        left = [one.name for one in (first, run) if not one.evaluated]
+        left = [f"{one.name}: {one.unmeasured}" for one in (first, run) if one.unmeasured]
         said[run.name] = f"{run.name} against {first.name}: " + (
             f"{_judgement(against[run.name])}{_cost(run, first)}"
             if run.name in against
-            else f"not compared, {' and '.join(left)} {_was(left)} not evaluated."
+            else f"not compared ({'; '.join(left)})."
         )
     return said
-
-
-def _was(names: Sequence[str]) -> str:
-    return "was" if len(names) == 1 else "were"
 
 
 def _judgement(apart: Sequence[Difference]) -> str:
@@ -68,14 +65,21 @@ def _cost(run: Column, first: Column) -> str:
     return f" Rehearsal and training took {span(mine)}, {how} {first.name}'s."
 
 
+def over(run: Column) -> bool:
+    """Did it come to its end?"""
+    return run.reading.state.kind in ("finished", "refused")
+
+
 def notes(found: Sequence[Column], against: Against) -> list[str]:
     """What has to be said beside the figures."""
-    said = [
-        f"{run.name}: {run.standing.text.rstrip('.')}."
+    said = [f"{run.name}: {progress(run.reading)}" for run in found if not over(run)]
+    said += [f"{run.name}: {fault}" for run in found for fault in run.faults]
+    said += [
+        f"{run.name} is measured as it was trained; what passes the gate is its adapter at "
+        f"strength {run.strength:g}."
         for run in found
-        if run.standing.kind != "done"
+        if run.strength is not None
     ]
-    said += [fault for run in found for fault in run.faults]
     measured = [run for run in found if run.evaluated]
     if len({run.base for run in measured}) > 1:
         bases = "; ".join(f"{run.name}: {run.base}" for run in measured)
@@ -93,8 +97,13 @@ def notes(found: Sequence[Column], against: Against) -> list[str]:
             "as not right here, so that every run has the same items; in a run's own report they "
             f"are left out. So many: {'; '.join(unscored.values())}."
         )
-    if len({str(run.machine) for run in found if run.machine}) > 1:
+    machines = {str((run.reading.manifest or {}).get("machine")) for run in measured}
+    if len(machines) > 1:
         said.append("The runs are of other machines, so their times are not of the same pace.")
+    sources = [paid["source"] for run in found if (paid := money(run))]
+    if sources:
+        listed = "; ".join(dict.fromkeys(sources))
+        said.append(f"Money is the time of the whole run at the price of an hour ({listed}).")
     called = sum(d.found != "not compared" for apart in against.values() for d in apart)
     if called > 1:
         said.append(

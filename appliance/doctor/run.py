@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from appliance.disk import read_log
 from appliance.doctor.checks import Line
-from appliance.errors import ApplianceError, Interrupted, Terminated
+from appliance.errors import ApplianceError
 from appliance.pipeline import COMPARING, STAGES, Stage
 from appliance.recipe import Recipe
 from appliance.run import RunDir, held
@@ -22,45 +21,6 @@ SILENT = (
 
 FEWER = "it came to the end of what was asked for, or was killed between two stages"
 WORDS = ("error", "stopped", "begins", "stage")  # the events that say how a run stands
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where a run stands.
-
-    `stage`: where it is, or was when it ended; None where all are done. `exit_code`: that of the
-    command which ended, as far as the run knows it; None while one works. `text`: the reason.
-    """
-
-    kind: Literal["running", "done", "ended", "failed", "stopped", "killed"]
-    stage: str | None
-    text: str
-    exit_code: int | None
-
-
-def standing(run: RunDir, events: list[dict[str, Any]], running: bool) -> Standing:
-    """By its files and its last words; `running`: a process holds it. Changes nothing."""
-    try:
-        wanted = stages(run.recipe())
-    except ApplianceError:  # of another version: as a run goes through all of them
-        wanted = list(STAGES)
-    open_stage = next((s.name for s in wanted if not s.done(run).is_file()), None)
-    begun = next((e["text"] for e in reversed(events) if e["kind"] == "begins"), open_stage)
-    if running:
-        return Standing("running", begun, f"a process has it and works on {begun}", None)
-    if open_stage is None:
-        return Standing("done", None, "it came to its end", 0)
-    text, _ = why(events)
-    last = next((e for e in reversed(events) if e["kind"] in WORDS), dict[str, Any](kind=""))
-    match last["kind"]:
-        case "error":
-            return Standing("failed", begun, text, last.get("exit", 1))
-        case "stopped":
-            code = Terminated.exit_code if "SIGTERM" in text else Interrupted.exit_code
-            return Standing("stopped", begun, text, code)
-        case "stage":
-            return Standing("ended", open_stage, text, 0)
-    return Standing("killed", begun, text, 1)
 
 
 def examine(folder: Path) -> list[Line]:

@@ -2,51 +2,56 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from appliance.doctor.run import Standing, stages, standing
-from appliance.errors import ApplianceError
+from pydantic import ValidationError
+
+from appliance.doctor.run import stages
+from appliance.errors import ApplianceError, GateRefused, Interrupted, Terminated
 from appliance.follow.tail import Tail
 from appliance.pipeline import STAGES
+from appliance.report.read import Reading
+from appliance.report.shapes import Event
+from appliance.report.state import look
 from appliance.run import RunDir, held
 
-Row = dict[str, Any]
-TOLD = ("alarm", "note", "warning", "changed", "error", "stopped")  # events with a sentence
-_BEGUN = re.compile(r"after step (\d+)")
-
-
-@dataclass(frozen=True)
-class Training:
-    """`left`: seconds until its last step, by the pace of the steps since it began."""
-
-    done: int
-    steps: int
-    left: float | None
-    loss: float | None
-    held_out: float | None
-    drift: float | None
+TOLD = ("alarm", "note", "warning", "changed", "error", "stopped")  # they say something
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`stages`: each with its seconds, None where it is not done. `since`: seconds in this one."""
+    """`reading`: the run, as far as its logs say. `stages`: each with its seconds, None where it is
+    not done. `since`: seconds in this one; `silent`: since the last line was written.
+    """
 
-    standing: Standing
+    reading: Reading
     stages: Sequence[tuple[str, float | None]]
     since: float | None
-    training: Training | None
-    told: Sequence[Row] = field(default=())
-    fresh: Sequence[Row] = field(default=())  # of `told` those that came since the last look
-    silent: float | None = None  # seconds since the last line was written
+    silent: float | None
+    fresh: Sequence[Event]  # that came since the last look
 
     @property
-    def over(self) -> bool:
-        return self.standing.kind != "running"
+    def told(self) -> list[Event]:
+        return [e for e in self.reading.events if e.kind in TOLD]
+
+    @property
+    def exit_code(self) -> int | None:
+        """That of the command which ended, as far as the run knows it; None while one works."""
+        state = self.reading.state
+        match state.kind:
+            case "running":
+                return None
+            case "finished" | "ended":
+                return 0
+            case "refused":
+                return GateRefused.exit_code
+            case "stopped":
+                return (Terminated if "SIGTERM" in state.text else Interrupted).exit_code
+        last = next((e for e in reversed(self.reading.events) if e.kind == "error"), None)
+        return last.exit or 1 if last and state.kind == "failed" else 1
 
 
 class Follower:
@@ -54,7 +59,8 @@ class Follower:
 
     def __init__(self, run: RunDir) -> None:
         self.run = run
-        self.events, self.metrics = Tail(run.events), Tail(run.metrics)
+        self._events, self._metrics = Tail(run.events), Tail(run.metrics)
+        self.events: list[Event] = []
         try:
             self.wanted = [stage.name for stage in stages(run.recipe())]
         except ApplianceError:  # of another version: as a run goes through all of them
@@ -63,65 +69,40 @@ class Follower:
     def look(self) -> Snapshot:
         # The lock first: what a run that let go of it had to say is written by then.
         running = held(self.run.root)
-        self.events.look()
-        self.metrics.look()
-        events = [e for e in self.events.rows if e.keys() >= {"time", "kind", "text"}]
-        begins = next((e for e in reversed(events) if e["kind"] == "begins"), None)
-        stands = standing(self.run, events, running)
-        seconds = {e["text"]: e.get("seconds") for e in events if e["kind"] == "stage"}
-        written = [t for t in (self.events.written, self.metrics.written) if t is not None]
+        self._events.look()
+        self._metrics.look()
+        fresh = _events(self._events.fresh)
+        self.events = _events(self._events.rows) if self._events.anew else [*self.events, *fresh]
+        reading = Reading(
+            root=self.run.root,
+            name=self.run.root.resolve().name,
+            state=look(self.events, running=running),
+            events=tuple(self.events),
+            metrics=tuple(r for r in self._metrics.rows if isinstance(r.get("step"), (int, float))),
+        )
+        begins = next((e for e in reversed(self.events) if e.kind == "begins"), None)
+        written = [log.written for log in (self._events, self._metrics) if log.written is not None]
         return Snapshot(
-            standing=stands,
-            stages=[(name, seconds.get(name)) for name in self.wanted],
+            reading=reading,
+            stages=[(name, reading.seconds.get(name)) for name in self.wanted],
             since=_ago(begins) if begins and running else None,
-            training=self._training() if stands.stage == "train" else None,
-            told=[e for e in events if e["kind"] in TOLD],
-            fresh=[e for e in self.events.fresh if e.get("kind") in TOLD],
             silent=max(0.0, time.time() - max(written)) if written else None,
+            fresh=[e for e in fresh if e.kind in TOLD],
         )
 
-    def _training(self) -> Training | None:
-        """None before its first step is prepared."""
-        event = next((e for e in reversed(self.events.rows) if e.get("kind") == "train"), None)
-        if event is None or not event.get("steps"):
-            return None
-        rows = self.metrics.rows
-        done = max((int(r["step"]) for r in rows if "loss" in r and "step" in r), default=0)
-        return Training(
-            done=done,
-            steps=int(event["steps"]),
-            left=self._left(event, done),
-            loss=_last(rows, "task_loss", "loss"),
-            held_out=_last(rows, "held_out_loss"),
-            drift=_last(rows, "drift"),
-        )
 
-    def _left(self, event: Row, done: int) -> float | None:
-        told = _BEGUN.search(str(event.get("text", "")))
-        begun = int(event.get("begun") or (told[1] if told else 0))
-        started = _seconds(event)
-        if done <= begun or started is None or self.metrics.written is None:
-            return None
-        pace = (self.metrics.written - started) / (done - begun)
-        return max(0.0, pace * (int(event["steps"]) - done))
+def _events(rows: Sequence[object]) -> list[Event]:
+    found = []
+    for row in rows:
+        try:
+            found.append(Event.model_validate(row))
+        except ValidationError:
+            continue
+    return found
 
 
-def _last(rows: Sequence[Row], *keys: str) -> float | None:
-    """Of the last row that has one of them, the first of these."""
-    for row in reversed(rows):
-        for key in keys:
-            if isinstance(row.get(key), (int, float)):
-                return float(row[key])
-    return None
-
-
-def _seconds(event: Row) -> float | None:
+def _ago(event: Event) -> float | None:
     try:
-        return datetime.fromisoformat(event["time"]).timestamp()
-    except (KeyError, TypeError, ValueError):
+        return max(0.0, time.time() - datetime.fromisoformat(event.time).timestamp())
+    except ValueError:
         return None
-
-
-def _ago(event: Row) -> float | None:
-    then = _seconds(event)
-    return None if then is None else max(0.0, time.time() - then)

@@ -15,12 +15,13 @@ class Tail:
         self.path = path
         self.rows: list[dict[str, Any]] = []
         self.fresh: list[dict[str, Any]] = []
+        self.anew = False  # is it another file than at the last look?
         self.written: float | None = None  # when, seconds since the epoch
         self._file = self._read = 0
 
     def look(self) -> None:
         """A log that was written anew (a training that goes on) is read anew."""
-        self.fresh = []
+        self.fresh, self.anew = [], False
         try:
             with self.path.open("rb") as handle:
                 self._same(handle.fileno())
@@ -44,4 +45,4 @@ class Tail:
         facts = os.fstat(descriptor)
         self.written = facts.st_mtime
         if facts.st_ino != self._file or facts.st_size < self._read:
-            self._file, self._read, self.rows = facts.st_ino, 0, []
+            self._file, self._read, self.rows, self.anew = facts.st_ino, 0, [], True

@@ -258,6 +258,7 @@ class Event(Shape):
     step: Value = None
     steps: Value = None
     begun: Value = None
+    exit: int | None = None
     seconds: Value = None
 
 

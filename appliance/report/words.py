@@ -132,16 +132,34 @@ def progress(reading: Reading) -> str:
 
 def _training(reading: Reading) -> str:
     """` Step 40 of 231, 3m05s so far, about 14m left.`"""
-    steps = next((e.steps for e in reversed(reading.trained) if e.kind == "train"), None)
-    last = next((r for r in reversed(reading.metrics) if "loss" in r), None)
-    if reading.state.stage != "train" or not steps or last is None:
+    found = pace(reading)
+    if found is None or not found.step:
         return ""
-    said = f" Step {last['step']:.0f} of {steps:.0f}"
-    seconds = last.get("seconds")
-    if seconds and 0 < last["step"] <= steps:
-        left = seconds / last["step"] * (steps - last["step"])
-        said += f", {span(seconds)} of training so far, about {span(left)} left"
+    said = f" Step {found.step:.0f} of {found.steps:.0f}"
+    if found.seconds and found.left is not None:
+        said += f", {span(found.seconds)} of training so far, about {span(found.left)} left"
     return said + "."
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How far a training is; `seconds` so far, and `left` if its steps go on as they did."""
+
+    step: float
+    steps: float
+    seconds: float | None
+    left: float | None
+
+
+def pace(reading: Reading) -> Pace | None:
+    """None where the run is not in its training, or that has not begun."""
+    steps = next((e.steps for e in reversed(reading.trained) if e.kind == "train"), None)
+    if reading.state.stage != "train" or not steps:
+        return None
+    last = next((r for r in reversed(reading.metrics) if "loss" in r), {"step": 0.0})
+    seconds, step = last.get("seconds"), last["step"]
+    left = seconds / step * (steps - step) if seconds and 0 < step <= steps else None
+    return Pace(step, steps, seconds, left)
 
 
 def next_steps(reading: Reading) -> list[Step]:

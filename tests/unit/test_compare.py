@@ -79,6 +79,16 @@ def test_a_difference_that_chance_makes_is_called_noise_and_so_is_one_on_few_ite
     assert "No difference is more than noise." in said["b"]
 
 
+def test_pairs_that_are_all_alike_are_no_proof_that_any_other_would_be(run):
+    a = measured(run("a"), bits(0, 40), axes={"safety": bits(20, 20), "mine": bits(5, 20)})
+    b = measured(run("b"), bits(40, 40), axes={"safety": bits(0, 20), "mine": bits(5, 20)})
+    found = less(b, a)
+    assert found["task, exact match"].interval == pytest.approx([0.912, 1.0], abs=1e-3)
+    assert found["safety"].interval == pytest.approx([-1.0, -0.839], abs=1e-3)  # Wilson, 20 of 20
+    assert found["mine"].interval == pytest.approx([-0.161, 0.161], abs=1e-3)  # none of 20
+    assert (found["safety"].found, found["mine"].found) == ("worse", "noise")
+
+
 def test_other_rows_of_the_same_file_are_two_samples_and_of_another_file_nothing(run):
     a = measured(run("a"), bits(50, 100))
     b = measured(run("b"), bits(90, 100), rows="drawn anew")
@@ -139,12 +149,12 @@ def test_runs_without_an_evaluation_say_where_they_stand(run):
     assert rows["stands"][1:4] == (
         "not evaluated, running: train",
         "not evaluated, killed in train",
-        "not evaluated, failed in data",
+        "not evaluated, failed",
     )
     assert rows["task, exact match"][1:4] == ("-", "-", "-")
     assert found["less_first"] == {}
-    assert found["sentences"]["going"] == "going against a: not compared, going was not evaluated."
-    assert "older: The loss is not finite." in found["notes"]
+    assert found["sentences"]["going"] == "going against a: not compared (going: not evaluated)."
+    assert "older: It failed: The loss is not finite." in found["notes"]
     assert found["recipes"]["train.epochs"][:2] == [3, 1]
     assert found["recipes"]["forgotten.key"] == [None, None, None, 1]
 
@@ -155,11 +165,14 @@ def test_a_damaged_file_is_named_and_the_rest_is_there(run):
     b.verdict.write_text("{")
     found = compare(columns((a.root, b.root)))
     assert found["less_first"]["b"][0]["found"] == "better"
-    assert [str(b.verdict), str(b.base_answers)] == [
+    assert ["b: verdict.json", f"b: {b.base_answers}"] == [
         note.split(" is ")[0] for note in found["notes"] if "damaged" in note
     ]
     b.scores_after.write_text("{")
-    assert compare(columns((a.root, b.root)))["less_first"] == {}
+    b.recipe_file.write_text("method: [")
+    found = compare(columns((a.root, b.root)))
+    assert (found["less_first"], found["recipes"]) == ({}, {})
+    assert found["sentences"]["b"].endswith("(b: its scores cannot be read).")
 
 
 def test_recipes_verdicts_and_times_stand_beside_each_other(run):
@@ -172,6 +185,20 @@ def test_recipes_verdicts_and_times_stand_beside_each_other(run):
     assert rows["may it be shipped"] == ("yes", "no")
     assert rows["rehearse + train"] == ("1m10s", "40s")
     assert "took 40s, 30s less than a's" in found["sentences"]["b"]
+
+
+def test_money_is_by_the_price_that_the_run_knows_or_what_is_typical_of_its_card(run):
+    a, b, c = (measured(run(name), [1, 0]) for name in "abc")
+    for one, facts in (
+        (a, {"machine": {"gpu": "NVIDIA GeForce RTX 4090", "gpu_memory_gib": 24.0}}),
+        (b, {"price": {"per_hour": 3.6, "currency": "EUR"}}),
+    ):
+        write_json(one.manifest, read_json(one.manifest) | facts)
+    found = compare(columns((a.root, b.root, c.root)))
+    rows = {row[0]: row[2:5] for row in tables(found)[0].rows}
+    assert rows["price of the whole run"] == ("0.01 USD", "0.10 EUR", "-")  # of 100 s
+    assert found["runs"]["a"]["money"]["value"] == pytest.approx(100 / 3600 * 0.34)
+    assert any("RunPod" in note and "manifest" in note for note in found["notes"])
 
 
 def test_one_run_twice_or_alone_is_refused_in_a_sentence(run, monkeypatch):
@@ -233,5 +260,5 @@ def test_a_page_of_nothing_to_compare_says_so(run, tmp_path):
     b.create(load("sft"))
     write(compare(columns((a.root, b.root))), tmp_path / "c.html")
     html = (tmp_path / "c.html").read_text()
-    assert "b against a: not compared, b was not evaluated." in html
+    assert "b against a: not compared (b: not evaluated)." in html
     assert "<svg" not in html

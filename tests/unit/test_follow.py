@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
@@ -21,6 +20,7 @@ from appliance.follow.snapshot import Follower
 from appliance.follow.tail import Tail
 from appliance.pipeline import STAGES
 from appliance.recipe import load
+from appliance.report.words import Pace, pace
 from appliance.run import RunDir, held, hold
 
 
@@ -38,11 +38,9 @@ def run(tmp_path):
 
 
 def train(run, steps, done, begun=0):
-    """Steps of a second each, the last one just now."""
-    then = datetime.now(UTC) - timedelta(seconds=done - begun)
-    append_jsonl(run.events, {"time": then.isoformat(), "kind": "train", "text": "training begins",
-                              "steps": steps, "begun": begun})  # fmt: skip
-    rows = [{"step": n, "loss": 1 / n} for n in range(1, done + 1)]
+    """Steps of a second each."""
+    run.event("train", "training begins", steps=steps, begun=begun)
+    rows = [{"step": n, "loss": 1 / n, "seconds": float(n)} for n in range(1, done + 1)]
     write_jsonl(run.metrics, [*rows, {"step": done, "held_out_loss": 0.4}])
 
 
@@ -70,12 +68,10 @@ def test_time_left_is_by_the_pace_since_training_began(run):
     train(run, 40, done=20, begun=10)
     with hold(run.root, "--run"):
         now = Follower(run).look()
-    assert now.standing.kind == "running"
-    assert (now.training.done, now.training.steps) == (20, 40)
-    assert now.training.left == pytest.approx(20, abs=1)
-    assert (now.training.loss, now.training.held_out, now.training.drift) == (0.05, 0.4, None)
-    said = screen.block(now, run)
-    assert said[0].endswith("demo: running, train")
+    assert (now.exit_code, now.reading.state.kind) == (None, "running")
+    assert pace(now.reading) == Pace(20, 40, 20.0, 20.0)
+    said = screen.block(now)
+    assert said[0] == "demo: running, train"
     assert said[1].strip().startswith("data 1m01s · baseline 1m01s · rehearse 1m01s · [train]")
     assert "███████████████░░░░" in said[2]
     assert "20/40, 20s left, loss 0.050, held-out 0.400" in said[2]
@@ -83,20 +79,25 @@ def test_time_left_is_by_the_pace_since_training_began(run):
 
 def test_before_its_first_step_nothing_is_foretold(run):
     with hold(run.root, "--run"):
-        assert Follower(run).look().training is None
+        assert pace(Follower(run).look().reading) is None
         train(run, 40, done=0)
-        assert Follower(run).look().training.left is None
+        assert pace(Follower(run).look().reading) == Pace(0, 40, None, None)
 
 
 @pytest.mark.parametrize(
     ("event", "kind", "code", "said"),
     [
-        (("error", "The gate said no.", {"exit": 3}), "failed", 3, "The gate said no."),
+        (
+            ("error", "The gate said no.", {"exit": 3}),
+            "failed",
+            3,
+            "It failed in the stage train: The gate said no.",
+        ),
         (("error", "Of an older version.", {}), "failed", 1, "Of an older version."),
         (("stopped", "SIGINT", {}), "stopped", 130, "SIGINT"),
         (("stopped", "SIGTERM", {}), "stopped", 143, "SIGTERM"),
-        (("alarm", "The loss rises.", {}), "killed", 1, "killed from outside"),
-        (("stage", "train", {"seconds": 3.0}), "ended", 0, "end of what was asked for"),
+        (("alarm", "The loss rises.", {}), "silent", 1, "killed from outside"),
+        (("stage", "train", {"seconds": 3.0}), "ended", 0, "as it was asked to"),
     ],
 )
 def test_a_run_that_is_over_says_how_and_ends_the_watch_with_its_exit_code(
@@ -105,15 +106,15 @@ def test_a_run_that_is_over_says_how_and_ends_the_watch_with_its_exit_code(
     run.event(event[0], event[1], **event[2])
     before = files(run)
     done = CliRunner().invoke(main, ["watch", str(run.root)])
-    assert (done.exit_code, Follower(run).look().standing.kind) == (code, kind)
+    assert (done.exit_code, Follower(run).look().reading.state.kind) == (code, kind)
     assert said in done.stdout
     assert ("go on with: appliance train" in done.stdout) == (kind != "ended")
     assert files(run) == before
 
 
 def test_a_run_that_came_to_its_end_names_its_report(run):
-    for stage in STAGES:
-        write_json(stage.done(run), {})
+    run.event("begins", "report")
+    run.event("stage", "report", seconds=1.0)
     done = CliRunner().invoke(main, ["watch", str(run.root)])
     assert done.exit_code == 0
     assert done.stdout.splitlines()[-1] == f"  read {run.report}"
@@ -123,7 +124,13 @@ def test_lines_of_a_log_that_say_nothing_are_passed_over(run):
     append_jsonl(run.events, {"kind": "begins"})
     append_jsonl(run.events, {"kind": "train", "text": "training begins", "steps": None})
     run.event("stopped", "SIGTERM")
-    assert Follower(run).look().standing.exit_code == 143
+    assert Follower(run).look().exit_code == 143
+
+
+def test_where_the_gate_lets_nothing_ship_the_code_is_3(run):
+    for kind in ("begins", "refused", "error"):
+        run.event(kind, "export")
+    assert Follower(run).look().exit_code == 3
 
 
 def test_no_run_is_refused_and_no_lock_is_made_by_asking(run, tmp_path):
@@ -191,14 +198,14 @@ def test_it_follows_a_live_run_on_a_terminal_and_in_a_pipe_and_ends_with_it(run)
     with os.fdopen(pipe, encoding="utf-8") as lines:
         assert " train 20/40, 2" in lines.readline()
         run.event("note", "The loss still falls.")
-        assert "note: The loss still falls." in lines.readline()
+        assert any("note: The loss still falls." in line for line in lines)
         holder.communicate(b"\n")
         rest = lines.read()
     assert drawing.wait(10) == telling.wait(10) == 1
-    assert "failed in train" in rest
+    assert "failed in the stage train" in rest
     assert "\033" not in rest
     drawn = (begun + drained(terminal)).split("\033[J")
     assert len(drawn) > 2
     assert drawn[1].startswith("demo: running, train\r\n")
     assert drawn[1].endswith("\033[4A\r")  # as many lines up as it drew
-    assert "failed in train" in drawn[-1]
+    assert "failed in the stage train" in drawn[-1]
