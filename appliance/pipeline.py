@@ -14,7 +14,7 @@ from pathlib import Path
 
 from appliance.console import console, span
 from appliance.disk import read_json, read_jsonl, write_json
-from appliance.errors import DataError, GateRefused, RunError
+from appliance.errors import ApplianceError, DataError, GateRefused, RunError
 from appliance.recipe import Recipe
 from appliance.run import RunDir
 
@@ -157,6 +157,9 @@ STAGES = (
 COMPARING = ("data", "baseline", "evaluate", "gate", "report")
 
 
+MEASURED = ("data", "baseline")  # up to there nothing is trained
+
+
 def go(
     run: RunDir,
     recipe: Recipe,
@@ -203,6 +206,24 @@ def go(
             console.say(f"  {stage.name} took {span(seconds)}")
         if stage.name == last:
             return
+        if stage.name == "data" and not only and last not in MEASURED:
+            foretell(run, recipe)
+
+
+def foretell(run: RunDir, recipe: Recipe) -> None:
+    """Say what is still to come, in a line or two; nothing where it cannot be reckoned."""
+    from appliance.plan import of_run
+    from appliance.plan.lines import brief
+
+    if run.train_facts.is_file():
+        return
+    try:
+        plan = of_run(run, recipe)
+    except ApplianceError:
+        return
+    for line in brief(plan):
+        console.say(f"  {line}")
+    run.event("forecast", brief(plan)[0], **plan.brief())
 
 
 def as_begun(run: RunDir, force: bool) -> None:

@@ -105,6 +105,11 @@ class Plan:
             return self.shape.weights
         return self.shape.adapter_weights(adapter.r, adapter.target_modules, adapter.kind == "dora")
 
+    def brief(self) -> dict[str, float | None]:
+        """For the events of a run."""
+        total = self.total_seconds
+        return {"seconds": None if total is None else round(total, 1), "gib": _gib(self.needed)}
+
     def lines(self) -> list[str]:
         from appliance.plan.lines import lines
 

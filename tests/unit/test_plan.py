@@ -188,6 +188,35 @@ def test_a_hub_id_in_the_hubs_cache_needs_its_config_alone(run, tmp_path, monkey
     assert json.loads(done.stdout)["model"]["weights"] == 8_030_261_248
 
 
+def test_a_run_says_its_forecast_behind_its_data_and_does_without_one(run, tmp_path, capsys):
+    from appliance import pipeline
+    from appliance.data.rows import Row, write_jsonl
+    from appliance.disk import read_log
+    from appliance.run import RunDir
+
+    folder = RunDir(tmp_path / "r")
+    turns = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Here."}]
+    for path, count in ((folder.train_rows, 400), (folder.valid_rows, 8), (folder.test_rows, 9)):
+        write_jsonl(path, [Row.from_json({"messages": turns, "source": "s", "line": i})
+                           for i in range(count)])  # fmt: skip
+    pipeline.foretell(folder, load("sft"))
+    (event,) = read_log(folder.events)
+    assert event["kind"] == "forecast"
+    assert event["text"] in capsys.readouterr().err
+    assert event["seconds"] is None or event["seconds"] > 60
+    assert event["gib"] > 1
+    # 400 rows in three epochs of eight.
+    from appliance.plan import of_run
+
+    assert of_run(folder, load("sft")).to_json()["steps"] == 150
+    # An architecture that is not counted ends nothing.
+    (tmp_path / "strange").mkdir()
+    strange = config("mamba", 8, 8, 2, 2, 2, 8)
+    (tmp_path / "strange" / "config.json").write_text(json.dumps(strange))
+    pipeline.foretell(folder, load("sft", ["model.name=strange"]))
+    assert len(read_log(folder.events)) == 1
+
+
 def test_planning_loads_nothing_heavy():
     asked = "from appliance.cli import main; main(['plan'], standalone_mode=False)"
     done = subprocess.run(
