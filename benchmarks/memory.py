@@ -1,4 +1,4 @@
-"""The train stage's resident peak beside what `appliance plan` reckons: `python benchmarks/memory.py`.
+"""The train stage's peak beside what `plan` reckons: `python benchmarks/memory.py`.
 
 Each setting is a training of three steps of the embedded model, in a process of its own that does
 nothing else; its peak is what the system says (ru_maxrss), pages of mapped files included. The
@@ -35,6 +35,7 @@ SETTINGS: dict[str, tuple[int, list[str]]] = {
     "one row at once": (4, ["train.micro_batch=1"]),
     "activations computed again": (12, ["train.gradient_checkpointing=true"]),
     "16 bit": (1, ["model.bits=16"]),
+    "pairs (DPO)": (4, ["method=dpo", "train.learning_rate=5e-6"]),
 }
 STEPS = ["train.max_steps=3", "train.evaluations=1", "wandb.mode=off"]
 
@@ -58,8 +59,8 @@ def prepare(folder: Path) -> None:
     run.base_answers.write_text("".join(json.dumps(answer) + "\n" for answer in answers))
 
 
-def lengthen(folder: Path, times: int) -> None:
-    """ROWS rows, each asking `times` of the demo's questions at once."""
+def lengthen(folder: Path, times: int, pairs: bool) -> None:
+    """ROWS rows, each asking `times` of the demo's questions at once; `pairs`: with two answers."""
     for name in ("train", "valid"):
         path = folder / "data" / f"{name}.jsonl"
         rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -67,6 +68,10 @@ def lengthen(folder: Path, times: int) -> None:
         for i, row in enumerate(rows):
             some = [asked[(i * times + j) % len(asked)] for j in range(times)]
             row["messages"][0]["content"] = " ".join(some)
+            if pairs:
+                *prompt, chosen = row.pop("messages")
+                other = {"role": "assistant", "content": "queue=none; blocked=nobody"}
+                row |= {"prompt": prompt, "chosen": [chosen], "rejected": [other]}
         path.write_text("".join(json.dumps(row) + "\n" for row in rows[:ROWS]))
 
 
@@ -94,7 +99,7 @@ def measure(name: str, prepared: Path, folder: Path) -> dict[str, Any]:
     run = folder / "run"
     shutil.rmtree(run, ignore_errors=True)
     shutil.copytree(prepared, run)
-    lengthen(run, times)
+    lengthen(run, times, "method=dpo" in sets)
     done = subprocess.run(
         [sys.executable, __file__, "--child", str(run), *sets],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,

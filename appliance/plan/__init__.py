@@ -8,13 +8,15 @@ Everything is reckoned: no weights are read and torch is not imported.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from appliance.evaluate.suite import chosen
 from appliance.memory import GIB
+from appliance.plan import calibration, model, rows, time, work
 from appliance.plan import machine as machines
-from appliance.plan import model, rows, time, work
+from appliance.plan.calibration import Measured
 from appliance.plan.model import Named
 from appliance.plan.rows import Rows, Some
 from appliance.plan.time import Machine
@@ -34,7 +36,8 @@ MAYBE = ("dial",)  # only where the gate fails
 class Plan:
     """memory: bytes by part. there: bytes that there are; None: unknown. seconds: by stage; None
     where the card's speed is not known. largest_rows: rows of the longest length at once; 0: not
-    one. longest_row: tokens of a row alone that fit."""
+    one. longest_row: tokens of a row alone that fit. folder: where the model's tokenizer may be.
+    measured: what steps took here, by which the figures are corrected."""
 
     recipe: Recipe
     machine: Machine
@@ -49,6 +52,8 @@ class Plan:
     longest_row: int | None
     seconds: dict[str, float] | None
     price: Price | None
+    folder: Path | None
+    measured: Measured | None
 
     @property
     def needed(self) -> float:
@@ -92,6 +97,7 @@ class Plan:
             "seconds": None if self.seconds is None
             else {stage: round(s, 1) for stage, s in self.seconds.items()},
             "total_seconds": None if self.total_seconds is None else round(self.total_seconds, 1),
+            "measured": asdict(self.measured) if self.measured else None,
             "price_per_hour": self.price.per_hour if self.price else None,
             "price_source": self.price.listed if self.price else None,
             "dollars": None if self.cost is None else round(self.cost, 3),
@@ -116,8 +122,15 @@ class Plan:
         return lines(self)
 
 
-def reckon(recipe: Recipe, *, gpu: str | None = None, per_hour: float | None = None) -> Plan:
-    """The plan of a whole run on `gpu` (None: on this machine), at `per_hour` dollars.
+def reckon(
+    recipe: Recipe,
+    *,
+    gpu: str | None = None,
+    per_hour: float | None = None,
+    corrected: bool = True,
+) -> Plan:
+    """The plan of a whole run on `gpu` (None: on this machine), at `per_hour` dollars; `corrected`
+    by what was measured on this machine, where it was.
 
     Reads the recipe's data. Raises DataError, ModelError, and BadInput for an unknown card or a
     bad price.
@@ -128,13 +141,14 @@ def reckon(recipe: Recipe, *, gpu: str | None = None, per_hour: float | None = N
     named = model.named(recipe.model)
     some = rows.read(recipe, said.append)
     some = replace(some, train=some.train + _canary_rows(recipe))
-    return _plan(recipe, machine, named, some, charged, said)
+    known = corrected and gpu is None
+    return _plan(recipe, machine, named, some, charged, said, known)
 
 
 def of_run(run: RunDir, recipe: Recipe) -> Plan:
     """The same of a run whose data stage is done, on this machine."""
     machine, named = machines.here(), model.named(recipe.model)
-    return _plan(recipe, machine, named, rows.of_run(run, recipe), price(machine.card), [])
+    return _plan(recipe, machine, named, rows.of_run(run, recipe), price(machine.card), [], True)
 
 
 def _plan(
@@ -144,8 +158,12 @@ def _plan(
     some: Some,
     charged: Price | None,
     said: list[str],
+    corrected: bool,
 ) -> Plan:
     found = rows.measure(recipe, some, named.folder)
+    measured = calibration.known(named.shape, recipe, machine) if corrected else None
+    if measured:
+        machine = replace(machine, measured=measured.time)
     shape, on_gpu = named.shape, machine.card is not None
     there = machines.room(machine)
     length = found.longest
@@ -157,17 +175,23 @@ def _plan(
     shared = found.shared if packed else 0
     one = Setting.of(recipe, gpu=on_gpu, rows=1, length=length, beside=beside, shared=shared)
     largest = longest = None
+    factor = measured.memory if measured else 1.0
     if there is not None:
-        largest = memory.most_rows(shape, one, there, recipe.train.batch_size)
-        longest = memory.longest(shape, one, there)
+        largest = memory.most_rows(shape, one, there / factor, recipe.train.batch_size)
+        longest = memory.longest(shape, one, there / factor)
     wanted = recipe.train.micro_batch or ((largest or 1) if on_gpu else cpu_rows(length))
     setting = replace(one, rows=divisor(recipe.train.batch_size, wanted))
     its_work = work.of(recipe, found, chosen(recipe), micro=setting.rows, packed=packed, gpu=on_gpu)
     return Plan(
         recipe, machine, named.name, shape, found, tuple(said), setting,
-        memory.step(shape, setting), there, largest, longest,
-        time.seconds(its_work, shape, recipe, machine, found.train), charged,
+        _corrected(memory.step(shape, setting), factor), there, largest, longest,
+        time.seconds(its_work, shape, recipe, machine, found.train), charged, named.folder,
+        measured,
     )  # fmt: skip
+
+
+def _corrected(parts: dict[str, float], factor: float) -> dict[str, float]:
+    return parts if factor == 1 else parts | {"correction": memory.total(parts) * (factor - 1)}
 
 
 def _canary_rows(recipe: Recipe) -> int:

@@ -20,6 +20,7 @@ _NAMES = {
     "logits": "logits and loss",
     "CUDA": "CUDA's own",
     "process": "Python and its libraries",
+    "correction": "more, or less, as measured here",
 }
 
 
@@ -114,8 +115,8 @@ def _time(plan: Plan) -> list[str]:
 
 
 def _basis(plan: Plan) -> str:
-    if plan.machine.measured != 1.0:
-        return "by three real steps that were measured here"
+    if plan.measured:
+        return f"by three real steps, measured here on {plan.measured.date}"
     if plan.machine.card:
         return "reckoned from the card's data sheet, not measured: it may be off by half"
     return "reckoned from the cores, not measured: `--calibrate` takes three real steps"
@@ -130,7 +131,7 @@ def _money(plan: Plan) -> list[str]:
 
 
 def _size(size: float) -> str:
-    return f"{size / GIB:.2f} GiB" if size >= GIB / 10 else f"{size / 2**20:.0f} MiB"
+    return f"{size / GIB:.2f} GiB" if abs(size) >= GIB / 10 else f"{size / 2**20:.0f} MiB"
 
 
 def _count(weights: int) -> str:

@@ -67,7 +67,7 @@ def read(recipe: Recipe, say: Callable[[str], None]) -> Some:
     rows = prepared.train
     drawn = random.Random(recipe.train.seed).sample(rows, min(SAMPLE, len(rows)))
     return Some(
-        drawn, sorted(rows, key=_size)[-LONG:], len(rows), len(prepared.valid), len(prepared.test)
+        drawn, sorted(rows, key=size)[-LONG:], len(rows), len(prepared.valid), len(prepared.test)
     )
 
 
@@ -94,7 +94,7 @@ def measure(recipe: Recipe, some: Some, folder: Path | None) -> Rows:
         [sum(min(len(ids), cut) for ids, _ in sides) for sides in each] for each in (counted, long)
     )
     answers = [min(answer, cut) for sides in counted for _, answer in sides]
-    text = sum(map(_size, some.drawn))
+    text = sum(map(size, some.drawn))
     plain = sum(len(ids) - around for sides in counted for ids, _ in sides)
     return Rows(
         some.train, some.valid, some.test,
@@ -112,7 +112,7 @@ def _dialogues(row: Example) -> list[_Dialogue]:
     return [[*row.prompt, *row.chosen], [*row.prompt, *row.rejected]]
 
 
-def _size(row: Example) -> int:
+def size(row: Example) -> int:
     return sum(len(m["content"].encode()) for d in _dialogues(row) for m in d)
 
 

@@ -42,8 +42,8 @@ PLAIN_CPU = 40e9  # FLOP/s of the proof's plain transformers, in fp32, for each 
 
 @dataclass(frozen=True)
 class Machine:
-    """`card`: None on a CPU. `measured`: seconds measured over those reckoned (`--calibrate`), of
-    training; 1 where nothing was."""
+    """`card`: None on a CPU. `measured`: seconds of a training step as measured over those
+    reckoned (`--calibrate`); 1 where nothing was."""
 
     cores: int
     flags: str = ""
@@ -112,10 +112,11 @@ def _cpu(its: Work, shape: Shape, recipe: Recipe, rate: float, measured: float) 
     forward = 2 * (shape.linear_weights * read + shape.output_weights * its.scored)
     recomputed = bool(recipe.train.gradient_checkpointing)
     trained = operations(its, shape, recipe, recomputed) / (rate * TRAINS)
-    return (
+    # Matrix products bound all of it, so what a step showed of them holds for all.
+    return measured * (
         slower * forward / (rate * READS)
         + slower * 2 * (shape.linear_weights + shape.output_weights) * written / (rate * WRITES)
-        + trained * its.around * measured
+        + trained * its.around
     )
 
 

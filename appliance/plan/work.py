@@ -142,8 +142,9 @@ def rehearsed_rows(recipe: Recipe) -> float:
     return recipe.train.batch_size * share / (1 - share) if beside else 0.0
 
 
-def _train(recipe: Recipe, rows: Rows, micro: int, shared: int) -> Work:
-    steps, batch = recipe.steps(rows.train), recipe.train.batch_size
+def steps_of(recipe: Recipe, rows: Rows, micro: int, shared: int, steps: int) -> Work:
+    """The steps alone."""
+    batch = recipe.train.batch_size
     sides = 2 if recipe.method == "dpo" else 1
     passes = steps * ceil(batch / micro)
     general = rehearsed_rows(recipe)
@@ -152,16 +153,23 @@ def _train(recipe: Recipe, rows: Rows, micro: int, shared: int) -> Work:
     beside = steps * general * (GENERAL + rows.shared)
     trained = steps * batch * rows.tokens + beside - begun
     bearing = steps * (batch * rows.answer * sides + general * dialogues.ANSWER_TOKENS)
+    return Work(
+        trained=trained, bearing=bearing, passes=passes * (2 if general and not shared else 1),
+        compared=steps * batch * rows.tokens if recipe.method == "dpo" else 0.0,
+    )  # fmt: skip
+
+
+def _train(recipe: Recipe, rows: Rows, micro: int, shared: int) -> Work:
+    steps, batch = recipe.steps(rows.train), recipe.train.batch_size
+    general = rehearsed_rows(recipe)
     asked_once = min(recipe.rehearsal.dialogues, steps * general)
     read = asked_once * (GENERAL + rows.shared - shared)
     held = min(rows.valid, 128) * recipe.train.evaluations
     limit = SHARE_HELD_OUT / FORWARD * steps * batch
-    read += min(held, limit) * (rows.tokens - shared * sides)
-    compared = steps * batch * rows.tokens if recipe.method == "dpo" else 0.0
-    return Work(
-        loads=1, read=read, scored=asked_once * dialogues.ANSWER_TOKENS, trained=trained,
-        bearing=bearing, passes=passes * (2 if general and not shared else 1), compared=compared,
-        around=1 + SHARE_DRIFT,
+    read += min(held, limit) * (rows.tokens - shared)
+    return replace(
+        steps_of(recipe, rows, micro, shared, steps),
+        loads=1, read=read, scored=asked_once * dialogues.ANSWER_TOKENS, around=1 + SHARE_DRIFT,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ what was checked against what.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -28,11 +29,15 @@ KEPT_INNER, KEPT_OUTER = 4, 8
 CUDA = 0.6 * GIB  # context, kernels, the workspace of matrix products
 LOSS = 0.5 * GIB  # Unsloth computes the loss of a step in pieces of about this size
 COPIES = 3  # of a rehearsed token's logits in fp32: the tuned model's, the base's, the gradient
+# What is measured while training holds the logits of 512 tokens (`train/measures.py`, BEARING) in
+# fp32, and some copies of them; no activations are kept then.
+MEASURED = 512 * 4 * 3.5
+PAIRS = 4  # bytes of each logit of a pair's tokens, in 16 bit, and of its gradient (TRL's DPO)
 
-# On a CPU (measured: benchmarks/memory.py). Beside the process, with what it measures meanwhile:
-# all layers keep so many numbers of 16 bit of the inner and of the hidden size for a token.
-PROCESS = 1.17 * GIB  # Python with torch, transformers, TRL and Unsloth imported, and their own
-CPU_INNER, CPU_OUTER = 6, 12
+# On a CPU (measured: benchmarks/memory.py): all layers keep so many numbers of 16 bit of the inner
+# and of the hidden size for a token; beside the process.
+CPU_INNER, CPU_OUTER = 6, 11
+PROCESS = 0.95 * GIB  # Python with torch, transformers, TRL and Unsloth imported
 DENSE = 2 * 2**30  # bytes of dequantized weights that `model/dense.py` holds at most
 
 
@@ -40,7 +45,8 @@ DENSE = 2 * 2**30  # bytes of dequantized weights that `model/dense.py` holds at
 class Setting:
     """What decides the memory of a step. `rows` of `length` tokens at once; `beside`: tokens that
     are rehearsed with each of them, half of which carry loss. `shared`: tokens that rows begin
-    with and that are there once (on a CPU). `batch`: rows of a step."""
+    with and that are there once (on a CPU). `batch`: rows of a step. `pairs`: does a row
+    hold two answers (DPO)?"""
 
     gpu: bool
     bits: int
@@ -53,6 +59,7 @@ class Setting:
     beside: float = 0.0
     shared: int = 0
     batch: int = 1
+    pairs: bool = False
 
     @property
     def tokens(self) -> float:
@@ -84,6 +91,7 @@ class Setting:
             beside,
             shared,
             recipe.train.batch_size,
+            recipe.method == "dpo",
         )
 
 
@@ -104,12 +112,12 @@ def step(shape: Shape, setting: Setting) -> dict[str, float]:
     parts["optimizer"] = trained * (ADAM_8BIT if setting.gpu else ADAM)
     parts["activations"] = activations
     logits = setting.rows * setting.beside / 2 * shape.vocabulary * 4.0 * COPIES
-    if setting.gpu:
-        parts["logits"] = LOSS + logits
-        parts["CUDA"] = CUDA
-    else:
-        parts["logits"] = logits
-        parts["process"] = PROCESS
+    if setting.pairs:
+        logits += setting.rows * setting.length * shape.vocabulary * PAIRS
+    elif setting.gpu:
+        logits += LOSS
+    parts["logits"] = max(logits, MEASURED * shape.vocabulary - activations)
+    parts["CUDA" if setting.gpu else "process"] = CUDA if setting.gpu else PROCESS
     return parts
 
 
@@ -150,9 +158,12 @@ def _activations(shape: Shape, setting: Setting) -> float:
 
 def longest(shape: Shape, setting: Setting, there: float) -> int:
     """Tokens of the longest row that `there` bytes hold, alone; the model's own limit at most."""
-    empty = total(step(shape, replace(setting, rows=0)))
-    one = total(step(shape, replace(setting, rows=1, length=1, beside=0.0))) - empty
-    return max(0, min(shape.positions, int((there - empty) / one)))
+
+    def needed(length: int) -> float:
+        return total(step(shape, replace(setting, rows=1, length=length, beside=0.0)))
+
+    most = min(shape.positions, 1 << 24)
+    return bisect_right(range(most), there, key=lambda i: needed(i + 1))
 
 
 def most_rows(shape: Shape, setting: Setting, there: float, batch: int) -> int:

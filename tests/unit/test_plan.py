@@ -225,3 +225,30 @@ def test_planning_loads_nothing_heavy():
     )  # fmt: skip
     heavy = {"torch", "transformers", "unsloth", "trl", "peft", "datasets", "scipy"}
     assert heavy & set(done.stdout.split()) == set()
+
+
+def test_what_was_measured_here_corrects_the_plans_of_this_machine_alone(run):
+    from appliance import plan
+    from appliance.plan import calibration
+    from appliance.plan.calibration import Measured
+
+    before = plan.reckon(load("sft"))
+    assert before.total_seconds
+    calibration.keep(Measured(2.0, 1.5, "2026-11-27"), before.shape, before.recipe, before.machine)
+    after = plan.reckon(load("sft"))
+    assert after.total_seconds
+    assert after.seconds["train"] > 1.5 * before.seconds["train"]
+    assert after.needed == pytest.approx(1.5 * before.needed)
+    assert "measured here on 2026-11-27" in "\n".join(after.lines())
+    # Another precision, and a card by name, were not measured.
+    assert plan.reckon(load("sft", ["model.bits=16"])).measured is None
+    assert plan.reckon(load("sft"), gpu="l4").measured is None
+    for path in (calibration.home() / "plan").iterdir():
+        path.write_text("{")
+    assert plan.reckon(load("sft")).needed == before.needed
+
+
+def test_a_card_by_name_cannot_be_measured(run):
+    done = run("--calibrate", "--gpu", "l4")
+    assert done.exit_code == 2
+    assert "Leave --gpu away" in done.output
