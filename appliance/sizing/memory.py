@@ -150,10 +150,15 @@ def _activations(shape: Shape, setting: Setting) -> float:
     if not setting.gpu:
         if setting.checkpointing:
             return tokens * (one + 2.0 * shape.layers * outer)
-        return tokens * 2.0 * shape.layers * (CPU_INNER * inner + CPU_OUTER * outer)
+        return tokens * kept_on_cpu(shape.layers, inner, outer)
     if setting.checkpointing:
         return tokens * one
     return tokens * (one + 2.0 * shape.layers * (KEPT_INNER * inner + KEPT_OUTER * outer))
+
+
+def kept_on_cpu(layers: int, inner: int, hidden: int) -> float:
+    """Bytes that a CPU keeps of each token for the backward pass."""
+    return 2.0 * layers * (CPU_INNER * inner + CPU_OUTER * hidden)
 
 
 def longest(shape: Shape, setting: Setting, there: float) -> int:

@@ -90,6 +90,10 @@ class Rehearsal:
         self.owed -= count
         return count
 
+    def tokens_per_step(self) -> float:
+        """Where all are as long as the longest."""
+        return float(self.rows_per_step) * max(len(r.input_ids) for r in self.rows)
+
     def most_tokens(self, accumulation: int) -> int:
         """That one micro-batch rehearses."""
         return ceil(self.rows_per_step / accumulation) * max(len(r.input_ids) for r in self.rows)

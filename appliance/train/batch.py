@@ -8,26 +8,25 @@ from appliance import memory
 from appliance.errors import TrainingFailed
 from appliance.model import backend
 from appliance.recipe import Recipe
+from appliance.sizing.batch import cpu_rows, divisor
+from appliance.sizing.memory import kept_on_cpu
+from appliance.train.fitting import Fitting
 
-# Tokens at once on a CPU. The embedded model keeps about 2 MB of activations for each, so this is
-# 4 GiB; more would not be faster on few cores.
-CPU_TOKENS = 2048
-KEPT = 125  # bytes for the backward pass of each token, layer and hidden size: measured on it
+SPARE = 1.1  # what is reckoned was off by less than a tenth (docs/plan.md)
 
 
-def micro_batch(recipe: Recipe, longest: int) -> int:
+def micro_batch(recipe: Recipe, longest: int, fitting: Fitting | None = None) -> int:
     """Rows at once: a divisor of the recipe's effective batch.
 
     `longest`: tokens of the longest row (a pair counts both sides). On a CPU as many rows as keep
-    CPU_TOKENS even when all are that long; on a GPU 4.
+    2,048 tokens even when all are that long; on a GPU what is `fitting`.
     """
-    wanted = recipe.train.micro_batch or (4 if backend.on_gpu() else CPU_TOKENS // longest)
-    return _divisor(recipe, wanted)
+    fits = fitting.rows() if fitting else cpu_rows(longest)
+    return _divisor(recipe, recipe.train.micro_batch or fits)
 
 
 def _divisor(recipe: Recipe, most: int) -> int:
-    whole = recipe.train.batch_size
-    return max(m for m in range(1, max(1, min(most, whole)) + 1) if whole % m == 0)
+    return divisor(recipe.train.batch_size, most)
 
 
 def must_fit(config: Any, micro: int, longest: int, beside: int = 0) -> None:
@@ -39,7 +38,10 @@ def must_fit(config: Any, micro: int, longest: int, beside: int = 0) -> None:
     there = memory.free()
     if backend.on_gpu() or there is None:
         return
-    needed = (micro * longest + beside) * config.num_hidden_layers * config.hidden_size * KEPT
+    hidden = config.hidden_size
+    inner = getattr(config, "intermediate_size", 4 * hidden)
+    kept = kept_on_cpu(config.num_hidden_layers, inner, hidden)
+    needed = (micro * longest + beside) * kept * SPARE
     if needed > there:
         raise TrainingFailed(
             f"{micro} rows of {longest} tokens need about {needed / memory.GIB:.0f} GiB of memory, "

@@ -19,6 +19,7 @@ from appliance.train.anchor import Rehearsal, rehearsing
 from appliance.train.batch import batches, micro_batch, must_fit, smaller
 from appliance.train.checkpoint import Checkpoints, step_of
 from appliance.train.ewc import Ewc
+from appliance.train.fitting import Fitting, fitting
 from appliance.train.measures import Drift, TaskLoss, heard_by, peak_memory, sample
 from appliance.train.resume import When, resumable
 from appliance.train.stopping import Asked, asked_to_stop
@@ -41,11 +42,14 @@ def train(run: RunDir, recipe: Recipe) -> None:
     items, valid, facts = METHODS[recipe.method].rows(run, loaded)
     _say_rows(facts)
     longest = max(item["length"] for item in items)
-    micro = micro_batch(recipe, longest)
     rehearsed = rehearsal_term(run, recipe, loaded, facts)
+    config, batch = loaded.model.config, recipe.train.batch_size
+    general = rehearsed.tokens_per_step() if rehearsed else 0.0
+    fits = fitting(recipe, config, longest, general / batch)
+    micro = micro_batch(recipe, longest, fits)
     if not checkpointing:
-        beside = rehearsed.most_tokens(recipe.train.batch_size // micro) if rehearsed else 0
-        must_fit(loaded.model.config, micro, longest, beside)
+        beside = rehearsed.most_tokens(batch // micro) if rehearsed else 0
+        must_fit(config, micro, longest, beside)
     if rehearsed:
         rehearsed.ask_base()
     steps = recipe.steps(len(items))
@@ -56,10 +60,11 @@ def train(run: RunDir, recipe: Recipe) -> None:
         loaded,
         items,
         arguments,
-        _measures(run, recipe, loaded, sample(valid, recipe, steps * recipe.train.batch_size)),
+        _measures(run, recipe, loaded, sample(valid, recipe, steps * batch)),
         rehearsed,
         ewc_term(run, recipe, loaded),
         _checkpoints(run, recipe, loaded),
+        fits,
     )
     begun = work.checkpoints.newest()
     started = time.monotonic()
@@ -103,6 +108,7 @@ class Work:
     rehearsed: Rehearsal | None
     consolidation: Ewc | None
     checkpoints: Checkpoints
+    fits: Fitting | None
 
     def through(self, micro: int, begun: Path | None, bar: Bar, asked: Asked) -> tuple[Any, Watch]:
         """Train to the end, or to where it is asked to stop: the trainer, and what watched it.
@@ -114,13 +120,20 @@ class Work:
             trainer = self._trainer(micro, begun, watch, asked)
             try:
                 trainer.train(resume_from_checkpoint=str(begun) if begun else None)
+                self._keep(micro)
                 return trainer, watch
             except backend.torch().OutOfMemoryError as error:
                 micro, step = smaller(self.recipe, micro, error), trainer.state.global_step
                 bar.say(f"  out of memory: from here on {micro} rows at once")
+                self._keep(micro)
                 self.run.event("memory", "out of memory", step=step, micro=micro)
             # Out of the handler, which holds what the step had taken.
             begun = after_last_step(trainer, self.checkpoints)
+
+    def _keep(self, micro: int) -> None:
+        """What the card holds, for the next training like this one."""
+        if self.fits:
+            self.fits.keep(micro)
 
     def _trainer(self, micro: int, begun: Path | None, watch: Watch, asked: Asked) -> Any:
         """TRL's trainer, with all that is ours laid over it, as after the checkpoint `begun`."""
