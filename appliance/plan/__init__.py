@@ -174,6 +174,8 @@ def _plan(
     beside = work.rehearsed_rows(recipe) / recipe.train.batch_size * general
     shared = found.shared if packed else 0
     one = Setting.of(recipe, gpu=on_gpu, rows=1, length=length, beside=beside, shared=shared)
+    if one.pairs and packed:
+        one = replace(one, twice=max(0.0, length / 2 - found.longest_answer))
     largest = longest = None
     factor = measured.memory if measured else 1.0
     if there is not None:

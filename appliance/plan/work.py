@@ -148,8 +148,10 @@ def steps_of(recipe: Recipe, rows: Rows, micro: int, shared: int, steps: int) ->
     sides = 2 if recipe.method == "dpo" else 1
     passes = steps * ceil(batch / micro)
     general = rehearsed_rows(recipe)
-    # What rows begin with is computed once for a pass.
-    begun = shared * (steps * (batch * sides + general) - passes)
+    # What rows begin with is computed once for a pass, and so is the prompt of a pair.
+    begun = shared * (steps * (batch + general) - passes)
+    if shared and sides == 2:
+        begun += steps * batch * max(0.0, rows.tokens / 2 - rows.answer)
     beside = steps * general * (GENERAL + rows.shared)
     trained = steps * batch * rows.tokens + beside - begun
     bearing = steps * (batch * rows.answer * sides + general * dialogues.ANSWER_TOKENS)

@@ -46,7 +46,7 @@ class Setting:
     """What decides the memory of a step. `rows` of `length` tokens at once; `beside`: tokens that
     are rehearsed with each of them, half of which carry loss. `shared`: tokens that rows begin
     with and that are there once (on a CPU). `batch`: rows of a step. `pairs`: does a row
-    hold two answers (DPO)?"""
+    hold two answers (DPO)? `twice`: of a pair the tokens of its prompt, where both share one."""
 
     gpu: bool
     bits: int
@@ -60,11 +60,13 @@ class Setting:
     shared: int = 0
     batch: int = 1
     pairs: bool = False
+    twice: float = 0.0
 
     @property
     def tokens(self) -> float:
         """Of one pass."""
-        return self.rows * (self.length + self.beside) - max(0, self.rows - 1) * self.shared
+        own = self.length - self.twice + self.beside
+        return self.rows * own - max(0, self.rows - 1) * self.shared
 
     @classmethod
     def of(
@@ -165,7 +167,7 @@ def longest(shape: Shape, setting: Setting, there: float) -> int:
     """Tokens of the longest row that `there` bytes hold, alone; the model's own limit at most."""
 
     def needed(length: int) -> float:
-        return total(step(shape, replace(setting, rows=1, length=length, beside=0.0)))
+        return total(step(shape, replace(setting, rows=1, length=length, beside=0.0, twice=0.0)))
 
     most = min(shape.positions, 1 << 24)
     return bisect_right(range(most), there, key=lambda i: needed(i + 1))

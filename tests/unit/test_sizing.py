@@ -188,3 +188,13 @@ def test_a_price_is_what_was_given_or_what_is_listed():
     for wrong in (-1, float("nan"), float("inf")):
         with pytest.raises(BadInput, match=r"price of .* is none"):
             cards.price(card, wrong)
+
+
+def test_a_pair_has_one_prompt_and_the_logits_of_both_its_answers():
+    row = replace(on_gpu(4, 300, 16), gpu=False, checkpointing=False)
+    pair = replace(row, pairs=True, twice=140.0)
+    model = shape(EMBEDDED)
+    each = memory.kept_on_cpu(30, 1536, 576)
+    one, two = memory.step(model, row), memory.step(model, pair)
+    assert one["activations"] - two["activations"] == pytest.approx(4 * 140 * each)
+    assert two["logits"] == 4 * 300 * 49152 * 4
