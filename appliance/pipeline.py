@@ -7,6 +7,7 @@ A stage whose last file is there is skipped, so the same command goes on where a
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from appliance.disk import read_json, read_jsonl, write_json
 from appliance.errors import ApplianceError, DataError, GateRefused, RunError
 from appliance.recipe import Recipe
 from appliance.run import RunDir
+from appliance.train import launch
 
 NONE = "none"  # data.train of a run that only evaluates
 
@@ -167,12 +169,15 @@ def go(
     again: tuple[str, ...] = (),
     only: tuple[str, ...] = (),
     force: bool = False,
+    gpus: int = 1,
 ) -> None:
     """Run the stages that are not done yet, up to `last`, and those named in `again`; or `only`.
 
     Models and sources are looked for first, so that a wrong name costs no time. A run goes on with
-    the data and the libraries that it began with, unless `force`. Raises RunError.
+    the data and the libraries that it began with, unless `force`. `gpus`: cards of this machine
+    that training takes. Raises RunError, RecipeError.
     """
+    launch.check(recipe, launch.processes_of(gpus))
     check(recipe)
     as_begun(run, force)
     for stage in STAGES:
@@ -191,9 +196,12 @@ def go(
             run.event("begins", stage.name)
             if stage.name != "report":
                 run.report_numbers.unlink(missing_ok=True)  # it is of what was there before
-            started, processor = time.monotonic(), time.process_time()
+            started, processor = time.monotonic(), processor_seconds()
             try:
-                stage.work(run, recipe)
+                if stage.name == "train" and launch.processes_of(gpus) > 1:
+                    launch.train(run, recipe, gpus)
+                else:
+                    stage.work(run, recipe)
             except GateRefused as refusal:
                 if stage.name == "export":
                     run.event("refused", str(refusal))
@@ -201,7 +209,7 @@ def go(
                 raise
             seconds = time.monotonic() - started
             # Processor seconds say what it costs, also where other work ran beside it.
-            spent = round(time.process_time() - processor, 1)
+            spent = round(processor_seconds() - processor, 1)
             run.event("stage", stage.name, seconds=round(seconds, 1), processor_seconds=spent)
             console.say(f"  {stage.name} took {span(seconds)}")
         if stage.name == last:
@@ -224,6 +232,11 @@ def foretell(run: RunDir, recipe: Recipe) -> None:
     for line in brief(plan):
         console.say(f"  {line}")
     run.event("forecast", brief(plan)[0], **plan.brief())
+
+
+def processor_seconds() -> float:
+    """Of this process, and of those that it started and that ended."""
+    return sum(os.times()[:4])
 
 
 def as_begun(run: RunDir, force: bool) -> None:

@@ -22,7 +22,12 @@ from appliance.recipe import Recipe, build
 
 
 class RunDir:
-    """One run on disk. Nothing is created before `create`."""
+    """One run on disk. Nothing is created before `create`.
+
+    `writes`: of the processes of one training the first alone does.
+    """
+
+    writes = True
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
@@ -48,6 +53,7 @@ class RunDir:
     metrics = property(lambda self: self.root / "train" / "metrics.jsonl")
     train_facts = property(lambda self: self.root / "train" / "train.json")
     trainer = property(lambda self: self.root / "train" / "trainer")
+    failure = property(lambda self: self.root / "train" / "failure.json")
     adapter = property(lambda self: self.root / "adapter")
     scores_after = property(lambda self: self.root / "scores_after.json")
     verdict = property(lambda self: self.root / "verdict.json")
@@ -137,8 +143,14 @@ class RunDir:
     def event(self, kind: str, text: str, **facts: Any) -> dict[str, Any]:
         """Add one line to events.jsonl: stages, warnings, alarms."""
         record = {"time": now(), "kind": kind, "text": text, **facts}
-        append_jsonl(self.events, record)
+        if self.writes:
+            append_jsonl(self.events, record)
         return record
+
+    def metric(self, record: dict[str, Any]) -> None:
+        """Add one line to train/metrics.jsonl."""
+        if self.writes:
+            append_jsonl(self.metrics, record)
 
 
 @contextmanager

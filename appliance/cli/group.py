@@ -112,6 +112,7 @@ def stages(
     force: bool = False,
     again: tuple[str, ...] = (),
     only: tuple[str, ...] = (),
+    gpus: int = 1,
 ) -> None:
     """Hold the run, and do its stages. Bad input leaves no half of a new run behind."""
     from appliance.pipeline import go
@@ -122,7 +123,7 @@ def stages(
             run.create(recipe, force)
             quiet(run.log)
             try:
-                go(run, recipe, last, again, only, force)
+                go(run, recipe, last, again, only, force, gpus)
             except ApplianceError as error:
                 run.event("error", str(error), exit=error.exit_code)
                 raise

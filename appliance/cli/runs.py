@@ -21,6 +21,13 @@ from appliance.errors import BadInput
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Run directory.")
 @click.option("--force", is_flag=True, help="Go on in a run that another recipe made.")
 @click.option("--dial", is_flag=True, help="Sweep the adapter's strength also where it passes.")
+@click.option(
+    "--gpus",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Cards that training takes.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and the plan only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def train(
@@ -31,6 +38,7 @@ def train(
     folder: Path | None,
     force: bool,
     dial: bool,
+    gpus: int,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -49,8 +57,25 @@ def train(
             console.result(found.dump() + "\n" + "\n".join(f"# {line}" for line in made.lines()))
         return
     run = RunDir(folder or fresh_name(recipe))
-    stages(run, found, force=force)
+    if gpus > 1:
+        _must_have(gpus)
+    stages(run, found, force=force, gpus=gpus)
     _summary(run, as_json)
+
+
+def _must_have(gpus: int) -> None:
+    """Raises BadInput where this machine has fewer cards."""
+    from appliance.model import backend
+
+    cards = backend.torch().cuda.device_count()
+    if cards < gpus:
+        there = "no card of NVIDIA's" if not cards else f"{cards} of NVIDIA's"
+        raise BadInput(
+            f"--gpus {gpus}: this machine shows {there}.",
+            f"Leave --gpus away or take {cards}; `nvidia-smi -L` lists them."
+            if cards
+            else "Leave --gpus away; `appliance doctor` says what it sees.",
+        )
 
 
 def _summary(run: Any, as_json: bool) -> None:

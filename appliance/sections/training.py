@@ -71,8 +71,8 @@ class TrainSection(Section):
     micro_batch: int | None = Field(
         None,
         ge=1,
-        description="Rows at once; unset: on a GPU as many as fit, kept for each model, card and "
-        "length (docs/plan.md), on a CPU what 2,048 tokens hold.",
+        description="Rows at once on a card; unset: on a GPU as many as fit, kept for each model, "
+        "card and length (docs/plan.md), on a CPU what 2,048 tokens hold.",
     )
     max_steps: int | None = Field(None, ge=1, description="Stop after so many optimizer steps.")
     gradient_checkpointing: bool | None = Field(

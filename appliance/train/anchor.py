@@ -20,6 +20,7 @@ from appliance.model.chat import Encoded
 from appliance.model.likelihood import at_bearing, bearing, bearing_logits, block
 from appliance.model.load import Loaded
 from appliance.model.packed import Riders, riding
+from appliance.train import processes
 from appliance.train.base_says import BaseSays
 
 
@@ -72,16 +73,24 @@ class Rehearsal:
         self.turns = islice(cycle(range(len(self.rows))), rest, None)
 
     def turn(self, accumulation: int) -> Turn | None:
-        """What the next micro-batch rehearses; None where it owes no whole row yet."""
-        count = self.owe(accumulation)
-        if not count:
+        """What the next micro-batch rehearses; None where it owes no whole row yet.
+
+        Several processes take from the same rows, each what is its own micro-batch's.
+        """
+        accumulation *= processes.count()
+        turns = [self._take(self.owe(accumulation)) for _ in range(processes.count())]
+        taken = turns[processes.number()]
+        if not taken:
             return None
+        inputs, labels = block([self.rows[i] for i in taken], self.loaded.tokenizer)
+        share = float(len(taken) * accumulation / self.rows_per_step)
+        return Turn(taken, labels, Riders(inputs), share)
+
+    def _take(self, count: int) -> list[int]:
         taken = [next(self.turns) for _ in range(count)]
         self.seen_rows += count
         self.seen_tokens += sum(len(self.rows[i].input_ids) for i in taken)
-        inputs, labels = block([self.rows[i] for i in taken], self.loaded.tokenizer)
-        share = float(count * accumulation / self.rows_per_step)
-        return Turn(taken, labels, Riders(inputs), share)
+        return taken
 
     def owe(self, accumulation: int) -> int:
         """How many rows the next micro-batch takes, so that a step gets its number."""
@@ -96,7 +105,9 @@ class Rehearsal:
 
     def most_tokens(self, accumulation: int) -> int:
         """That one micro-batch rehearses."""
-        return ceil(self.rows_per_step / accumulation) * max(len(r.input_ids) for r in self.rows)
+        return ceil(self.rows_per_step / (accumulation * processes.count())) * max(
+            len(r.input_ids) for r in self.rows
+        )
 
     def term(self, model: Any, turn: Turn) -> Any:
         """The turn's part of its step's mean over rows."""
@@ -161,7 +172,7 @@ def rehearsing(trainer_class: type, rehearsal: Rehearsal | None) -> type:
                 )
             if turn is None:
                 return loss
-            term = rehearsed.term(model, turn)
+            term = rehearsed.term(self.accelerator.unwrap_model(model), turn)
             # transformers divides by the accumulation itself unless the loss was already divided
             # by the items of the whole step.
             divides = not self.model_accepts_loss_kwargs or num_items_in_batch is None

@@ -21,6 +21,7 @@ from appliance.model.at_once import Group, ask_all, batches
 from appliance.model.chat import Encoded
 from appliance.model.likelihood import bearing, bearing_logits, block
 from appliance.model.load import Loaded
+from appliance.train import processes
 
 if TYPE_CHECKING:
     from appliance.train.anchor import Turn
@@ -66,6 +67,8 @@ class BaseSays:
             except (OSError, safetensors.SafetensorError):
                 console.say("  what was kept of the base is damaged: it is asked again")
         found = self._asked(rows)
+        if processes.number():
+            return found  # one of them keeps it for all
         try:
             with placed(path) as aside:
                 save_file({str(place): one for place, one in enumerate(found)}, aside)

@@ -10,13 +10,14 @@ from appliance.model import backend
 from appliance.recipe import Recipe
 from appliance.sizing.batch import cpu_rows, divisor
 from appliance.sizing.memory import kept_on_cpu
+from appliance.train import processes
 from appliance.train.fitting import Fitting
 
 SPARE = 1.1  # what is reckoned was off by less than a tenth (docs/plan.md)
 
 
 def micro_batch(recipe: Recipe, longest: int, fitting: Fitting | None = None) -> int:
-    """Rows at once: a divisor of the recipe's effective batch.
+    """Rows at once: a divisor of what each process has of the recipe's effective batch.
 
     `longest`: tokens of the longest row (a pair counts both sides). On a CPU as many rows as keep
     2,048 tokens even when all are that long; on a GPU what is `fitting`.
@@ -26,7 +27,7 @@ def micro_batch(recipe: Recipe, longest: int, fitting: Fitting | None = None) ->
 
 
 def _divisor(recipe: Recipe, most: int) -> int:
-    return divisor(recipe.train.batch_size, most)
+    return divisor(processes.share(recipe.train.batch_size), most)
 
 
 def must_fit(config: Any, micro: int, longest: int, beside: int = 0) -> None:
@@ -51,7 +52,16 @@ def must_fit(config: Any, micro: int, longest: int, beside: int = 0) -> None:
 
 
 def smaller(recipe: Recipe, micro: int, error: BaseException) -> int:
-    """Half as many rows at once, the effective batch stays. Raises TrainingFailed at one row."""
+    """Half as many rows at once, the effective batch stays. Raises TrainingFailed at one row.
+
+    Also in one of several processes: the others wait in the middle of a step that it cannot do.
+    """
+    if micro > 1 and processes.count() > 1:
+        raise TrainingFailed(
+            f"The memory of a card does not hold {micro} rows at once.",
+            f"Go on in the same run with --set train.micro_batch={_divisor(recipe, micro // 2)} "
+            "--force; the effective batch stays.",
+        ) from error
     if micro == 1:
         raise TrainingFailed(
             "The memory does not hold one row.",
@@ -61,8 +71,13 @@ def smaller(recipe: Recipe, micro: int, error: BaseException) -> int:
     return _divisor(recipe, micro // 2)
 
 
+def accumulation(recipe: Recipe, micro: int) -> int:
+    """Passes of each process for one step."""
+    return processes.share(recipe.train.batch_size) // micro
+
+
 def batches(recipe: Recipe, micro: int) -> dict[str, int]:
     return {
         "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": recipe.train.batch_size // micro,
+        "gradient_accumulation_steps": accumulation(recipe, micro),
     }

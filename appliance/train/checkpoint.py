@@ -17,6 +17,7 @@ from pathlib import Path
 
 from appliance.console import console
 from appliance.disk import sha256, space, sync, write_text
+from appliance.train import processes
 
 WHOLE = "whole.json"  # of every file its hash: written last
 _NAME = re.compile(r"checkpoint-(\d+)")  # as transformers calls them
@@ -37,26 +38,37 @@ class Checkpoints:
     def writing(self, step: int) -> Iterator[Path]:
         """A folder in which `checkpoint-<step>` is made. It is there when the block ends well.
 
-        Raises NoSpace; those that were there before stay. Older ones go only after it.
+        Raises NoSpace; those that were there before stay. Older ones go only after it. Of several
+        processes the first makes the folder and the checkpoint of what all have put in it.
         """
         aside, name = self.folder / ".part", f"checkpoint-{step}"
+        first = processes.number() == 0
         try:
             with space(aside):
-                shutil.rmtree(aside, ignore_errors=True)
-                aside.mkdir(parents=True)
+                if first:
+                    shutil.rmtree(aside, ignore_errors=True)
+                    aside.mkdir(parents=True)
+                processes.wait()
                 yield aside
-                made = aside / name
-                files = sorted(path for path in made.rglob("*") if path.is_file())
-                hashes = {str(path.relative_to(made)): sha256(path) for path in files}
-                for path in files:
-                    sync(path)
-                write_text(made / WHOLE, json.dumps(hashes, indent=2) + "\n")
-                sync(made)
-                shutil.rmtree(self.folder / name, ignore_errors=True)
-                made.rename(self.folder / name)
-                sync(self.folder)
+                processes.wait()
+                if first:
+                    self._finish(aside / name)
+                processes.wait()
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            if first:
+                shutil.rmtree(aside, ignore_errors=True)
+
+    def _finish(self, made: Path) -> None:
+        files = sorted(path for path in made.rglob("*") if path.is_file())
+        hashes = {str(path.relative_to(made)): sha256(path) for path in files}
+        for path in files:
+            sync(path)
+        write_text(made / WHOLE, json.dumps(hashes, indent=2) + "\n")
+        sync(made)
+        place = self.folder / made.name
+        shutil.rmtree(place, ignore_errors=True)
+        made.rename(place)
+        sync(self.folder)
         for old in self.all()[self.keep :]:
             shutil.rmtree(old, ignore_errors=True)
 

@@ -45,6 +45,7 @@ from appliance.model.chat import Encoded
 from appliance.model.likelihood import bearing_logprobs, block
 from appliance.model.load import Loaded
 from appliance.model.packed import whole_rows
+from appliance.train import processes
 
 ROWS = 128  # of each factor at most; more dialogues are added up in them with random signs
 TOKENS = 512  # at once while estimating: the activations of this many are kept
@@ -112,6 +113,8 @@ class Ewc(TrainerCallback):
         for layer in layers:
             layer.inputs /= seen**0.5
             layer.gradients /= places**0.5
+            processes.as_first_has(layer.inputs)
+            processes.as_first_has(layer.gradients)
         facts = {
             "layers": len(layers),
             "dialogues": seen,

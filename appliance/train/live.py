@@ -30,7 +30,7 @@ class Live:
         `planned`: the model was just measured, as often as the recipe says.
         """
         whole = elapsed * (steps / step if planned else BETWEEN)
-        if self.spent + self.cost > SHARE * whole:
+        if not self.run.writes or self.spent + self.cost > SHARE * whole:
             return
         started = time.monotonic()
         try:

@@ -10,6 +10,7 @@ from transformers import TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from appliance.model import backend
+from appliance.train import processes
 from appliance.train.checkpoint import Checkpoints, Clock
 
 
@@ -20,27 +21,35 @@ class When(TrainerCallback):
         self.clock, self.asked = Clock(minutes), asked
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.clock.due(state.global_step, state.max_steps):
+        step, steps = state.global_step, state.max_steps
+        if processes.first_says(lambda: self.clock.due(step, steps)):
             control.should_save = True
-        if self.asked() and state.global_step < state.max_steps:
+        if processes.anyone(self.asked()) and step < steps:
             control.should_save = control.should_training_stop = True
 
 
 def resumable(
-    trainer_class: type, checkpoints: Checkpoints, add: Callable[[Path], None], seed: int
+    trainer_class: type,
+    checkpoints: Checkpoints,
+    add: Callable[[Path], None],
+    seed: int,
+    batch_size: int,
 ) -> type:
     """`trainer_class`, whose checkpoints are whole, and whose order of rows is that of its epoch.
 
-    `add` puts into a checkpoint what is not the trainer's.
+    `add` puts into a checkpoint what is not the trainer's. `batch_size`: the rows of a step, of all
+    processes together.
     """
 
     class Resumable(trainer_class):
         aside = checkpoints.folder
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
+            # Of several processes each writes its random state, the first all else.
             with checkpoints.writing(self.state.global_step) as self.aside:
                 super()._save_checkpoint(model, trial)
-                add(self.aside / f"checkpoint-{self.state.global_step}")
+                if processes.number() == 0:
+                    add(self.aside / f"checkpoint-{self.state.global_step}")
 
         def _get_output_dir(self, trial: Any) -> str:
             return str(self.aside)
@@ -53,6 +62,8 @@ def resumable(
             sampler = super()._get_train_sampler(train_dataset)
             if not isinstance(sampler, LengthGroupedSampler):
                 return sampler
+            # Sorted by length are some steps' rows at a time, however many processes share a step.
+            sampler.batch_size = batch_size
             trainer, torch = self, backend.torch()
 
             class OfTheEpoch(LengthGroupedSampler):

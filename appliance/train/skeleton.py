@@ -14,9 +14,9 @@ from appliance.model import adapter, backend
 from appliance.model.load import Loaded, open_model, release
 from appliance.recipe import Recipe
 from appliance.run import RunDir
-from appliance.train import dpo, rehearsal, sft
+from appliance.train import dpo, processes, rehearsal, sft
 from appliance.train.anchor import Rehearsal, rehearsing
-from appliance.train.batch import batches, micro_batch, must_fit, smaller
+from appliance.train.batch import accumulation, batches, micro_batch, must_fit, smaller
 from appliance.train.checkpoint import Checkpoints, step_of
 from appliance.train.ewc import Ewc
 from appliance.train.fitting import Fitting, fitting
@@ -48,7 +48,7 @@ def train(run: RunDir, recipe: Recipe) -> None:
     fits = fitting(recipe, config, longest, general / batch)
     micro = micro_batch(recipe, longest, fits)
     if not checkpointing:
-        beside = rehearsed.most_tokens(batch // micro) if rehearsed else 0
+        beside = rehearsed.most_tokens(accumulation(recipe, micro)) if rehearsed else 0
         must_fit(config, micro, longest, beside)
     if rehearsed:
         rehearsed.ask_base()
@@ -66,33 +66,38 @@ def train(run: RunDir, recipe: Recipe) -> None:
         _checkpoints(run, recipe, loaded),
         fits,
     )
-    begun = work.checkpoints.newest()
+    begun = processes.of_first(work.checkpoints.newest)
     started = time.monotonic()
     with console.progress("train", steps) as bar, asked_to_stop(bar.say) as asked:
         trainer, watch = work.through(micro, begun, bar, asked)
     if not watch.over(trainer.state):
         raise asked.end()
     outcome = _outcome(trainer.state, recipe, facts, time.monotonic() - started, begun)
-    trained, total = adapter.trainable(loaded)
-    adapter.save(loaded, run.adapter)
-    write_json(
-        run.train_facts,
-        facts
-        | outcome
-        | {
-            "weights_trained": trained,
-            "weights": total,
-            "rehearsed": work.rehearsed.facts() if work.rehearsed else None,
-            "ewc": work.consolidation.facts() if work.consolidation else None,
-            "peak_memory_gib": peak_memory(),
-        }
-        | watch.facts(),
-    )
-    shutil.rmtree(run.trainer, ignore_errors=True)
+    if run.writes:
+        _write(work, facts | outcome | watch.facts())
     _finish_wandb(arguments["report_to"])
     release(loaded)
     if asked():
         raise asked.end()
+
+
+def _write(work: Work, facts: Facts) -> None:
+    """adapter/ and train.json; then no checkpoint is needed any more."""
+    run, trained = work.run, adapter.trainable(work.loaded)
+    adapter.save(work.loaded, run.adapter)
+    write_json(
+        run.train_facts,
+        facts
+        | {
+            "processes": processes.count(),
+            "weights_trained": trained[0],
+            "weights": trained[1],
+            "rehearsed": work.rehearsed.facts() if work.rehearsed else None,
+            "ewc": work.consolidation.facts() if work.consolidation else None,
+            "peak_memory_gib": peak_memory(),
+        },
+    )
+    shutil.rmtree(run.trainer, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,8 @@ class Work:
 
         def ours(kind: type) -> type:
             kind = rehearsing(heard_by(kind, self.measures.task_loss), self.rehearsed)
-            return resumable(kind, self.checkpoints, watch.save, self.recipe.train.seed)
+            section = self.recipe.train
+            return resumable(kind, self.checkpoints, watch.save, section.seed, section.batch_size)
 
         trainer = METHODS[self.recipe.method].trainer(
             self.loaded, self.items, self.recipe, self.arguments | batches(self.recipe, micro), ours
@@ -311,6 +317,9 @@ def training_arguments(
         "run_name": run.root.name,
         "disable_tqdm": True,
         "dataloader_num_workers": 0,
+        "use_cpu": not gpu,
+        # Every trained weight has a part in every pass, as Unsloth documents it.
+        "ddp_find_unused_parameters": False,
     }
 
 

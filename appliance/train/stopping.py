@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from appliance.errors import Stop
+from appliance.train import processes
 
 SECONDS = 8.0  # after which it ends at once, step or no step: the last whole checkpoint stands
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
@@ -34,7 +35,10 @@ class Asked:
 
 @contextmanager
 def asked_to_stop(say: Callable[[str], None]) -> Iterator[Asked]:
-    """Meanwhile SIGTERM and SIGINT only ask. A second one ends at once."""
+    """Meanwhile SIGTERM and SIGINT only ask. A second one ends at once.
+
+    Not in one of several processes: a service manager's signal comes once more from torchrun.
+    """
     asked = Asked()
 
     def at_once(number: int) -> None:
@@ -43,6 +47,8 @@ def asked_to_stop(say: Callable[[str], None]) -> Iterator[Asked]:
 
     def hear(number: int, frame: FrameType | None) -> None:
         if asked():
+            if processes.count() > 1:
+                return
             at_once(number)
         asked.number = number
         say("  stopping after this step, with a checkpoint (again: at once)")

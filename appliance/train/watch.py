@@ -13,10 +13,11 @@ from typing import Any
 from transformers import TrainerCallback
 
 from appliance.console import Bar
-from appliance.disk import append_jsonl, read_log, write_jsonl
+from appliance.disk import read_log, write_jsonl
 from appliance.errors import TrainingFailed
 from appliance.recipe import Recipe
 from appliance.run import RunDir
+from appliance.train import processes
 from appliance.train.alarms import NotFinite, alarms
 from appliance.train.best import Best, hint
 from appliance.train.finding import Alarm, Finding, Record
@@ -74,10 +75,12 @@ class Watch(TrainerCallback):
     def _replay(self, last: int, fp16: bool) -> None:
         """Be as after step `last`, by the metrics until then; what rose before rises no more."""
         if not last:
-            self.run.metrics.unlink(missing_ok=True)
+            if self.run.writes:
+                self.run.metrics.unlink(missing_ok=True)
             return
         records = [r for r in read_log(self.run.metrics) if r["step"] <= last]
-        write_jsonl(self.run.metrics, records)
+        if self.run.writes:
+            write_jsonl(self.run.metrics, records)
         for step, group in groupby(records, key=lambda r: r["step"]):
             found: dict[str, float] = {}
             for record in group:
@@ -116,7 +119,7 @@ class Watch(TrainerCallback):
         record = {"step": state.global_step, "epoch": state.epoch} | {
             key: float(value) for key, value in logs.items() if isinstance(value, (int, float))
         }
-        task = self.measures.task_loss.take()
+        task = processes.mean(self.measures.task_loss.take())
         if task is not None and not math.isclose(task, record["loss"], rel_tol=1e-3):
             record["task_loss"] = task
         elapsed = time.monotonic() - self.started
@@ -124,7 +127,7 @@ class Watch(TrainerCallback):
             "seconds": round(self.seconds_before + elapsed, 2),
             "memory_gib": peak_memory(),
         }
-        append_jsonl(self.run.metrics, record)
+        self.run.metric(record)
         told = heard(record, args.fp16)
         self.losses.append(told["loss"])
         self._judge(told, control, **kwargs)
@@ -191,12 +194,13 @@ class Watch(TrainerCallback):
         if planned or any(alarm.asks for alarm in self.alarms):
             loss = self._measure_held_out(step, planned=planned, **kwargs)
             found |= {} if loss is None else {"held_out_loss": loss}
-        if planned or self.pace.due(step, time.monotonic() - self.started):
+        elapsed = time.monotonic() - self.started
+        if planned or processes.first_says(lambda: self.pace.due(step, elapsed)):
             with self.pace.timed():
-                drift = self.measures.drift()
+                drift = processes.of_first(self.measures.drift)
             if drift is not None:
                 self.drift = found["drift"] = drift
-                append_jsonl(self.run.metrics, {"step": step, "drift": drift})
+                self.run.metric({"step": step, "drift": drift})
         if found:
             found |= {"step": step, "epoch": state.epoch, "planned": planned}
             self._judge(found, control, **kwargs)
@@ -205,10 +209,10 @@ class Watch(TrainerCallback):
 
     def _measure_held_out(self, step: int, *, planned: bool, **kwargs: Any) -> float | None:
         started = time.monotonic()
-        loss = self.measures.held_out()
+        loss = processes.of_first(self.measures.held_out)
         if loss is None:
             return None
-        append_jsonl(self.run.metrics, {"step": step, "held_out_loss": loss})
+        self.run.metric({"step": step, "held_out_loss": loss})
         if self._remember(step, loss, planned):
             self.best.copy(kwargs["model"])
         self.seconds_held_out += time.monotonic() - started
