@@ -11,14 +11,16 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from appliance.data.audit.lengths import Template
 from appliance.errors import ModelError
 from appliance.model import plain
 from appliance.model.chat import IGNORE, encode
 from appliance.model.load import resolve
 from appliance.sections.source import ModelSection
+
+if TYPE_CHECKING:
+    from appliance.data.audit.lengths import Template
 
 _LONGEST = 1 << 30
 
@@ -92,6 +94,9 @@ def _environment() -> Any:
 
 def template(section: ModelSection) -> Template:
     """What the audit counts with. Raises ModelError when there is no such model."""
+    # Here because it brings numpy, and a plan needs `Light` alone.
+    from appliance.data.audit.lengths import Template
+
     folder = resolve(section).folder
     try:
         tokenizer: Any = Light(folder)
