@@ -22,7 +22,8 @@ def micro_batch(recipe: Recipe, longest: int, fitting: Fitting | None = None) ->
     `longest`: tokens of the longest row (a pair counts both sides). On a CPU as many rows as keep
     2,048 tokens even when all are that long; on a GPU what is `fitting`.
     """
-    fits = fitting.rows() if fitting else cpu_rows(longest)
+    # One number for all processes, whose cards may be free to different sizes.
+    fits = processes.of_first(fitting.rows) if fitting else cpu_rows(longest)
     return _divisor(recipe, recipe.train.micro_batch or fits)
 
 

@@ -22,6 +22,7 @@ from appliance.recipe import Recipe
 from appliance.sizing import memory
 from appliance.sizing.memory import Setting
 from appliance.sizing.shape import Shape, shape
+from appliance.train import processes
 
 VERSION = 1  # of what is reckoned
 STEP = 64  # tokens: lengths are rounded up to it, so that like data share what was found
@@ -48,7 +49,7 @@ class Fitting:
     tokens that are rehearsed with each row."""
 
     def __init__(self, recipe: Recipe, config: Any, longest: int, beside: float) -> None:
-        self.batch = recipe.train.batch_size
+        self.batch = processes.share(recipe.train.batch_size)
         name, self.there = card()
         length = -(-longest // STEP) * STEP
         self.setting = Setting.of(recipe, gpu=True, rows=1, length=length, beside=beside)
@@ -56,7 +57,7 @@ class Fitting:
         with suppress(ModelError):
             self.shape = shape(config.to_dict())
         # What others hold of the card is another card, to about a tenth of a common one.
-        facts = [VERSION, self.shape and asdict(self.shape), asdict(self.setting), name,
+        facts = [VERSION, self.shape and asdict(self.shape), asdict(self.setting), self.batch, name,
                  round(self.there / GIB / 2)]  # fmt: skip
         digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
         self.path: Path = home() / "plan" / f"rows-{digest}.json"
