@@ -1,7 +1,7 @@
 """One exception tree. Every error says in one sentence what is wrong and then what to do.
 
-Exit codes: 0 done, 1 failed, 2 wrong use or bad input, 3 the gate said no,
-130 interrupted, 143 terminated.
+Exit codes: 0 done, 1 failed, 2 wrong use or bad input, 3 the gate said no, 4 a limit of time or
+money was reached, 130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
@@ -58,17 +58,13 @@ class GateRefused(ApplianceError):
     exit_code = 3
 
 
-class Interrupted(ApplianceError):
-    """Ctrl-C."""
-
-    exit_code = 130
-
-
-class Terminated(ApplianceError):
-    """SIGTERM."""
+class Stop(BaseException):
+    """SIGTERM. Not an Exception: libraries swallow those while they import one another."""
 
     exit_code = 143
 
 
-class Stop(BaseException):
-    """SIGTERM. Not an Exception: libraries swallow those while they import one another."""
+class LimitReached(Stop):
+    """--max-hours or --max-cost: the same clean end."""
+
+    exit_code = 4

@@ -9,6 +9,8 @@ from appliance import __version__
 from appliance.disk import read_json, sha256, write_json
 from appliance.recipe import Recipe
 from appliance.run import RunDir, now
+from appliance.sizing import cards
+from appliance.sizing.cards import Price
 
 
 def write(run: RunDir, recipe: Recipe) -> None:
@@ -16,14 +18,15 @@ def write(run: RunDir, recipe: Recipe) -> None:
     from appliance.model import backend
     from appliance.model.load import resolve
 
-    ref = resolve(recipe.model)
+    ref, machine = resolve(recipe.model), backend.machine()
     write_json(
         run.manifest,
         {
             "time": now(),
             "appliance": __version__,
             "versions": backend.versions(),
-            "machine": backend.machine(),
+            "machine": machine,
+            "price": _listed(machine),
             "seed": recipe.train.seed,
             "recipe_sha256": sha256(run.recipe_file),
             "data": _sources(read_json(run.data_facts)),
@@ -38,6 +41,26 @@ def write(run: RunDir, recipe: Recipe) -> None:
             },
         },
     )
+
+
+def charge(run: RunDir, price: Price) -> None:
+    """What an hour of the machine costs, as the user says it."""
+    found = read_json(run.manifest)
+    if found.get("price") != _price(price):
+        write_json(run.manifest, found | {"price": _price(price)})
+
+
+def _listed(machine: dict[str, Any]) -> dict[str, Any] | None:
+    """What is typical of its card; None on a CPU, or where the table knows none."""
+    if machine["device"] != "cuda":
+        return None
+    return _price(cards.of_device(machine["gpu"], machine["gpu_memory_gib"]).price)
+
+
+def _price(price: Price | None) -> dict[str, Any] | None:
+    if price is None:
+        return None
+    return {"per_hour": price.per_hour, "currency": "USD", "source": price.listed}
 
 
 def _sources(facts: dict[str, Any]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 
 GIB = 2**30
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -21,6 +22,14 @@ def text(path: str) -> str:
 def limit(paths: tuple[str, ...] = LIMITS) -> int | None:
     """The control group's limit in bytes (version 2, then 1)."""
     return next((int(said) for path in paths if (said := text(path).strip()).isdigit()), None)
+
+
+def resident_peak() -> int:
+    """Bytes of this process's program: not of the one that started it, whose peak `getrusage`
+    hands on through fork and exec (getrusage(2) of Linux counts both as one process).
+    """
+    found = re.search(r"VmHWM:\s+(\d+) kB", text("/proc/self/status"))
+    return int(found[1]) * 1024 if found else getrusage(RUSAGE_SELF).ru_maxrss * 1024
 
 
 def free() -> int | None:

@@ -13,11 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance import limits, manifest
 from appliance.console import console, span
 from appliance.disk import read_json, read_jsonl, write_json
-from appliance.errors import ApplianceError, DataError, GateRefused, RunError
+from appliance.errors import DataError, GateRefused, RunError
+from appliance.limits import Limit
 from appliance.recipe import Recipe
 from appliance.run import RunDir
+from appliance.sizing.cards import Price
 from appliance.train import launch
 
 NONE = "none"  # data.train of a run that only evaluates
@@ -84,7 +87,6 @@ def plant_canaries(run: RunDir, recipe: Recipe, say: Callable[[str], None]) -> i
 
 
 def baseline(run: RunDir, recipe: Recipe) -> None:
-    from appliance import manifest
     from appliance.evaluate.measure import measure
 
     manifest.write(run, recipe)
@@ -162,31 +164,53 @@ COMPARING = ("data", "baseline", "evaluate", "gate", "report")
 MEASURED = ("data", "baseline")  # up to there nothing is trained
 
 
-def go(
-    run: RunDir,
-    recipe: Recipe,
-    last: str | None = None,
-    again: tuple[str, ...] = (),
-    only: tuple[str, ...] = (),
-    force: bool = False,
-    gpus: int = 1,
-) -> None:
-    """Run the stages that are not done yet, up to `last`, and those named in `again`; or `only`.
-
-    Models and sources are looked for first, so that a wrong name costs no time. A run goes on with
-    the data and the libraries that it began with, unless `force`. `gpus`: cards of this machine
-    that training takes. Raises RunError, RecipeError.
+@dataclass(frozen=True)
+class Order:
+    """How the stages are gone through: those that are not done yet, up to `last`, and those named
+    in `again`; or `only` some. `force`: also with other data or libraries than it began with.
+    `gpus`: cards of this machine that training takes. `price`: what an hour of the machine costs,
+    where the user says so.
     """
-    launch.check(recipe, launch.processes_of(gpus))
+
+    last: str | None = None
+    again: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    force: bool = False
+    gpus: int = 1
+    limit: Limit | None = None
+    price: Price | None = None
+
+
+WHOLE = Order()
+
+
+def ready(run: RunDir, recipe: Recipe, order: Order = WHOLE) -> None:
+    """Can it begin? Changes nothing; a wrong name costs no time.
+
+    Raises RunError where a run would go on with other data or libraries than it began with,
+    RecipeError, ModelError, DataError.
+    """
+    launch.check(recipe, launch.processes_of(order.gpus))
     check(recipe)
-    as_begun(run, force)
+    as_begun(run, order.force)
+
+
+def go(run: RunDir, recipe: Recipe, order: Order = WHOLE) -> None:
+    """Go through the stages. Raises LimitReached, and what they raise."""
+    before = limits.spent(run)
+    run.event(limits.BEGINS, "begins to work on it", spent=round(before, 1))
+    with limits.within(order.limit, before):
+        _stages(run, recipe, order)
+
+
+def _stages(run: RunDir, recipe: Recipe, order: Order) -> None:
     for stage in STAGES:
-        if stage.name in again:
+        if stage.name in order.again:
             stage.done(run).unlink(missing_ok=True)
     for warning in recipe.warnings():
         console.say(f"warning: {warning}")
         run.event("warning", warning)
-    stages = [stage for stage in STAGES if not only or stage.name in only]
+    stages = [stage for stage in STAGES if not order.only or stage.name in order.only]
     for number, stage in enumerate(stages, 1):
         title = f"[{number}/{len(stages)}] {stage.name}"
         if stage.done(run).is_file():
@@ -198,8 +222,8 @@ def go(
                 run.report_numbers.unlink(missing_ok=True)  # it is of what was there before
             started, processor = time.monotonic(), processor_seconds()
             try:
-                if stage.name == "train" and launch.processes_of(gpus) > 1:
-                    launch.train(run, recipe, gpus)
+                if stage.name == "train" and launch.processes_of(order.gpus) > 1:
+                    launch.train(run, recipe, order.gpus)
                 else:
                     stage.work(run, recipe)
             except GateRefused as refusal:
@@ -212,26 +236,33 @@ def go(
             spent = round(processor_seconds() - processor, 1)
             run.event("stage", stage.name, seconds=round(seconds, 1), processor_seconds=spent)
             console.say(f"  {stage.name} took {span(seconds)}")
-        if stage.name == last:
+        if order.price and run.manifest.is_file():
+            manifest.charge(run, order.price)
+        if stage.name == order.last:
             return
-        if stage.name == "data" and not only and last not in MEASURED:
-            foretell(run, recipe)
+        if stage.name == "data" and not order.only and order.last not in MEASURED:
+            foretell(run, recipe, order)
 
 
-def foretell(run: RunDir, recipe: Recipe) -> None:
-    """Say what is still to come, in a line or two; nothing where it cannot be reckoned."""
+def foretell(run: RunDir, recipe: Recipe, order: Order = WHOLE) -> None:
+    """Say what is still to come, in a line or two; training renews it by its own pace."""
     from appliance.plan import of_run
     from appliance.plan.lines import brief
 
     if run.train_facts.is_file():
         return
     try:
-        plan = of_run(run, recipe)
-    except ApplianceError:
+        plan = of_run(run, recipe, order.price)
+    except Exception as error:  # no forecast is worth a run
+        console.say(f"  no forecast: {error}")
         return
     for line in brief(plan):
         console.say(f"  {line}")
-    run.event("forecast", brief(plan)[0], **plan.brief())
+    limit = order.limit
+    if limit and (short := limit.short_of(plan.total_seconds or 0)):
+        console.say(f"  warning: {short}")
+    known = {"limit": limit.seconds, "option": limit.option} if limit else {}
+    run.event("forecast", brief(plan)[0], **plan.brief(), **known)
 
 
 def processor_seconds() -> float:
@@ -241,8 +272,6 @@ def processor_seconds() -> float:
 
 def as_begun(run: RunDir, force: bool) -> None:
     """Raises RunError where a run would go on with other data or libraries; recorded if forced."""
-    from appliance import manifest
-
     changed = manifest.changes(run)
     if not changed:
         return

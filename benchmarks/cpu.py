@@ -77,7 +77,7 @@ def main() -> None:
 
     from appliance.model.backend import versions
     from appliance.model.embedded import folder as embedded
-    from appliance.pipeline import go
+    from appliance.pipeline import Order, go
     from appliance.recipe import load
     from appliance.run import RunDir
 
@@ -85,7 +85,7 @@ def main() -> None:
         folder = Path(temporary)
         rows, recipe = RunDir(folder / "rows"), load("sft")
         rows.create(recipe)
-        go(rows, recipe, only=("data",))
+        go(rows, recipe, Order(only=("data",)))
 
         def job(name: str, steps: int, **more: Any) -> Job:
             place = folder / ("profile" if more else name)

@@ -64,13 +64,13 @@ def random_model(name: str, folder: Path) -> Path:
 def rows(folder: Path, count: int, tokens: int) -> Path:
     """A run whose data stage is done: rows of half to one and a half times so many tokens."""
     from appliance.data.rows import Row, read_rows, write_jsonl
-    from appliance.pipeline import go
+    from appliance.pipeline import Order, go
     from appliance.recipe import load
     from appliance.run import RunDir
 
     run, recipe = RunDir(folder), load("sft")
     run.create(recipe)
-    go(run, recipe, only=("data",))
+    go(run, recipe, Order(only=("data",)))
     words = [w for row in read_rows(run.train_rows) for w in row.messages[0]["content"].split()]
     draw = random.Random(0)
 

@@ -1,7 +1,7 @@
 """The train stage's peak beside what `plan` reckons: `python benchmarks/memory.py`.
 
 Each setting is a training of three steps of the embedded model, in a process of its own that does
-nothing else; its peak is what the system says (ru_maxrss), pages of mapped files included. The
+nothing else; its peak is what the system says (VmHWM), pages of mapped files included. The
 rows are the demo's, or several of them in one, which makes long ones. The base's dialogues are
 written once, by the first setting. Some minutes on 2 cores; results/memory.json is written.
 """
@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import subprocess
 import sys
@@ -77,12 +76,13 @@ def lengthen(folder: Path, times: int, pairs: bool) -> None:
 
 def train(folder: Path, sets: list[str]) -> dict[str, Any]:
     """In the process of its own: the peak in GiB."""
+    from appliance.memory import resident_peak
     from appliance.recipe import load
     from appliance.run import RunDir
     from appliance.train.skeleton import train as work
 
     work(RunDir(folder), load("sft", [*STEPS, *sets]))
-    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    return {"peak": resident_peak() / 2**30}
 
 
 def planned(folder: Path, sets: list[str]) -> Any:

@@ -15,7 +15,6 @@ rows' answers, the same number for all.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -192,7 +191,7 @@ def unsloth(job: Job) -> None:
 
 def default(job: Job, *more: str) -> None:
     from appliance.model import backend
-    from appliance.pipeline import go
+    from appliance.pipeline import Order, go
     from appliance.run import RunDir
 
     backend.unsloth()
@@ -200,7 +199,7 @@ def default(job: Job, *more: str) -> None:
     run = RunDir(job.place / "run")
     run.create(found)
     run.take_data(RunDir(job.rows))
-    go(run, found, only=("rehearse", "train"))
+    go(run, found, Order(only=("rehearse", "train")))
     run.adapter.rename(job.place / "adapter")
 
 
@@ -289,7 +288,9 @@ def here(job: Job) -> dict[str, Any]:
     job.place.mkdir(parents=True)
     TRAINERS[job.trainer](job)
     spent = time.monotonic() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    from appliance.memory import resident_peak
+
+    peak = resident_peak() / 2**30
     if on_gpu():
         import torch
 

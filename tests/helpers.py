@@ -40,7 +40,7 @@ def up_to(run: Path, last: str, *overrides: str) -> None:
         "import sys; from appliance import pipeline; from appliance.recipe import load;"
         "from appliance.run import RunDir;"
         "run, recipe = RunDir(sys.argv[1]), load('sft', sys.argv[3:]);"
-        "run.create(recipe); pipeline.go(run, recipe, sys.argv[2])"
+        "run.create(recipe); pipeline.go(run, recipe, pipeline.Order(sys.argv[2]))"
     )
     subprocess.run(
         [sys.executable, "-c", program, str(run), last, *overrides],

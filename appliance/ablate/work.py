@@ -109,7 +109,8 @@ def attempt(job: Job, earlier: Sequence[Job]) -> str | None:
             run.create(job.recipe)
             share(job, earlier)
             console.say(", ".join(differences(Recipe(), job.recipe)))
-            pipeline.go(run, job.recipe, LAST)
+            pipeline.ready(run, job.recipe)
+            pipeline.go(run, job.recipe, pipeline.Order(LAST))
         return None
     except NoSpace:
         raise

@@ -81,6 +81,7 @@ def _rows(recipe: Recipe, run: RunDir | None) -> tuple[Sequence[Row], Sequence[R
     from appliance.data.rows import Row, read_rows
     from appliance.evaluate.advise import PAIRS
     from appliance.model.load import resolve
+    from appliance.pipeline import Order
 
     resolve(recipe.model)
     begun = run is not None and run.data_facts.is_file()
@@ -90,7 +91,7 @@ def _rows(recipe: Recipe, run: RunDir | None) -> tuple[Sequence[Row], Sequence[R
             "Train on it by `appliance train dpo`, or give rows with answers.",
         )
     if run:
-        stages(run, recipe, "data")
+        stages(run, recipe, Order("data"))
         return read_rows(run.train_rows), read_rows(run.test_rows)
     quiet(Path(os.devnull))
     made = prepare(

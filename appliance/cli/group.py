@@ -14,9 +14,10 @@ import click
 
 from appliance import __version__
 from appliance.console import console
-from appliance.errors import ApplianceError, BadInput, Stop, Terminated
+from appliance.errors import ApplianceError, BadInput, LimitReached, Stop
 
 if TYPE_CHECKING:
+    from appliance.pipeline import Order
     from appliance.recipe import Recipe
     from appliance.run import RunDir
 
@@ -43,9 +44,12 @@ class Doors(click.Group):
             if error.do:
                 console.say(f"  {error.do}")
             sys.exit(error.exit_code)
-        except Stop:
+        except LimitReached as limit:
+            console.say("the limit is reached. The same command with a higher one goes on.")
+            sys.exit(limit.exit_code)
+        except Stop as stop:
             console.say("terminated. The same command goes on where it was.")
-            sys.exit(Terminated.exit_code)
+            sys.exit(stop.exit_code)
         except KeyboardInterrupt:
             console.say("interrupted. The same command goes on where it was.")
             sys.exit(130)
@@ -105,39 +109,43 @@ def quiet(log: Path) -> None:
         console.quiet(log)
 
 
-def stages(
-    run: RunDir,
-    recipe: Recipe,
-    last: str | None = None,
-    force: bool = False,
-    again: tuple[str, ...] = (),
-    only: tuple[str, ...] = (),
-    gpus: int = 1,
-) -> None:
+def stages(run: RunDir, recipe: Recipe, order: Order | None = None) -> None:
     """Hold the run, and do its stages. Bad input leaves no half of a new run behind."""
-    from appliance.pipeline import go
+    from appliance import pipeline
 
-    fresh = not run.root.exists()
+    order = order or pipeline.WHOLE
+    fresh, begun = not run.root.exists(), False
     try:
         with run.lock():
-            run.create(recipe, force)
+            run.create(recipe, order.force)
             quiet(run.log)
             try:
-                go(run, recipe, last, again, only, force, gpus)
-            except ApplianceError as error:
-                run.event("error", str(error), exit=error.exit_code)
-                raise
-            except (Stop, KeyboardInterrupt) as stop:
-                run.event("stopped", "SIGTERM" if isinstance(stop, Stop) else "SIGINT")
-                raise
-            except Exception as error:
-                run.event("error", f"{type(error).__name__}: {str(error).strip()[:300]}", exit=1)
+                pipeline.ready(run, recipe, order)
+                begun = True
+                pipeline.go(run, recipe, order)
+            except BaseException as error:
+                _last_words(run, order, error)
                 raise
     except BaseException as error:
-        if run.data_facts.is_file():
+        if begun and run.data_facts.is_file():
             from appliance.report.page import renew
 
             renew(run)  # the lock is free again, so the page tells how it ended
         elif fresh and isinstance(error, BadInput):
             shutil.rmtree(run.root, ignore_errors=True)
         raise
+
+
+def _last_words(run: RunDir, order: Order, error: BaseException) -> None:
+    """Into the run's events: how its command ends, and with which exit code."""
+    match error:
+        case ApplianceError():
+            run.event("error", str(error), exit=error.exit_code)
+        case LimitReached():
+            run.event("stopped", order.limit.option if order.limit else "", exit=error.exit_code)
+        case Stop():
+            run.event("stopped", "SIGTERM", exit=error.exit_code)
+        case KeyboardInterrupt():
+            run.event("stopped", "SIGINT", exit=130)
+        case Exception():
+            run.event("error", f"{type(error).__name__}: {str(error).strip()[:300]}", exit=1)

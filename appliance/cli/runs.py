@@ -28,6 +28,9 @@ from appliance.errors import BadInput
     show_default=True,
     help="Cards that training takes.",
 )
+@click.option("--max-hours", type=float, metavar="HOURS", help="Stop there, with a checkpoint.")
+@click.option("--max-cost", type=float, metavar="DOLLARS", help="The same, by what an hour costs.")
+@click.option("--price", type=float, metavar="DOLLARS", help="An hour's; unset: what is typical.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved recipe and the plan only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def train(
@@ -39,17 +42,26 @@ def train(
     force: bool,
     dial: bool,
     gpus: int,
+    max_hours: float | None,
+    max_cost: float | None,
+    price: float | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Train by RECIPE (a file or a shipped name), measure before and after, and export."""
+    """Train by RECIPE (a file or a shipped name), measure before and after, and export.
+
+    Exit 4: it stopped at --max-hours or --max-cost; with a higher one the same command goes on.
+    """
+    from appliance.limits import limit
+    from appliance.pipeline import Order
+    from appliance.plan.machine import price_here
     from appliance.run import RunDir, fresh_name
 
     found = load(recipe, (*overrides, *(["policy.dial=always"] if dial else [])), model, data)
     if dry_run:
         from appliance.plan import reckon
 
-        made = reckon(found)
+        made = reckon(found, per_hour=price)
         if as_json:
             both = {"recipe": found.model_dump(mode="json"), "plan": made.to_json()}
             console.result(json.dumps(both, indent=2))
@@ -59,7 +71,10 @@ def train(
     run = RunDir(folder or fresh_name(recipe))
     if gpus > 1:
         _must_have(gpus)
-    stages(run, found, force=force, gpus=gpus)
+    charged = price_here(price) if price is not None or max_cost is not None else None
+    most = limit(max_hours, max_cost, charged)
+    order = Order(force=force, gpus=gpus, limit=most, price=charged if price is not None else None)
+    stages(run, found, order)
     _summary(run, as_json)
 
 
@@ -109,7 +124,7 @@ def evaluate(
     With --base it is judged against that, as a run's adapter is (exit 3: the gate says no).
     """
     from appliance.disk import read_json
-    from appliance.pipeline import COMPARING
+    from appliance.pipeline import COMPARING, Order
     from appliance.report.summary import score_lines
     from appliance.run import RunDir, fresh_name
 
@@ -120,19 +135,19 @@ def evaluate(
                 "Leave --set, --model, --data and --base away, or name a model.",
             )
         run = RunDir.open(target)
-        stages(run, run.recipe(), again=("evaluate", "gate", "dial", "report"))
+        stages(run, run.recipe(), Order(again=("evaluate", "gate", "dial", "report")))
         scores = read_json(run.scores_after)
     elif base is not None:
         sets = ("model.bits=16", "rehearsal.self=false", f"evaluate.tuned={target}", *overrides)
         run = RunDir(folder or fresh_name("compare"))
-        stages(run, load("sft", sets, base, data or "none"), only=COMPARING)
+        stages(run, load("sft", sets, base, data or "none"), Order(only=COMPARING))
         _summary(run, as_json)
         sys.exit(0 if read_json(run.verdict)["ship"] == "yes" else 3)
     else:
         # A model is measured as it is: in 16 bits, unless the recipe says otherwise.
         found = load("sft", ("model.bits=16", *overrides), target, data)
         run = RunDir(folder or fresh_name("evaluate"))
-        stages(run, found, "baseline")
+        stages(run, found, Order("baseline"))
         scores = read_json(run.scores_before)
     if as_json:
         console.result(json.dumps(scores, indent=2))

@@ -18,7 +18,6 @@ from appliance.compare.measures import read as read_measures
 from appliance.errors import BadInput
 from appliance.report.read import Reading, read
 from appliance.run import RunDir, leaves
-from appliance.sizing.cards import of_device
 
 TRAINING = ("rehearse", "train")  # the stages whose time is that of training
 
@@ -110,26 +109,12 @@ def column(folder: Path, name: str) -> Column:
 
 
 def money(run: Column) -> dict[str, Any] | None:
-    """{"value", "currency", "source"}: what the whole run cost, by the price in its manifest, or
-    what is typical of its GPU (`sizing/cards.py`); None on a CPU, or where no price is known.
-    """
-    told, seconds = run.reading.price, run.whole_seconds
-    if seconds is None:
+    """{"value", "currency", "source"}: what the whole run cost; None where it knows no price."""
+    price, seconds = run.reading.price, run.whole_seconds
+    if seconds is None or price is None:
         return None
-    if told:
-        price = told.per_hour, told.currency, "the run's manifest"
-    else:
-        machine = (run.reading.manifest or {}).get("machine")
-        facts = machine if isinstance(machine, dict) else {}
-        name, gib = facts.get("gpu"), facts.get("gpu_memory_gib")
-        listed = None
-        if isinstance(name, str) and isinstance(gib, (int, float)):
-            listed = of_device(name, gib).price
-        if listed is None:
-            return None
-        price = listed.per_hour, "USD", listed.listed
-    per_hour, currency, source = price
-    return {"value": seconds / 3600 * per_hour, "currency": currency, "source": source}
+    value = seconds / 3600 * price.per_hour
+    return {"value": value, "currency": price.currency, "source": price.source}
 
 
 def _recipe(text: str) -> dict[str, Any]:

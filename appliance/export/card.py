@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from appliance.disk import read_json, write_text
+from appliance.limits import spent
 from appliance.model import embedded
 from appliance.recipe import Recipe, load
 from appliance.report.summary import figure, summary
@@ -47,10 +48,23 @@ def write(run: RunDir, recipe: Recipe, base: Path, facts: dict[str, Any]) -> Non
         verdict=found["verdict"],
         dial=found["dial"],
         alarms=found["alarms"],
+        cost=_cost(run),
         axes=[axis for axis in found["after"]["axes"] if axis in found["before"]["axes"]],
         figure=figure,
     )
     write_text(run.card, card)
+
+
+def _cost(run: RunDir) -> str:
+    """What the run took until its export, in money; "" where no price is known."""
+    price = read_json(run.manifest).get("price")
+    if not price:
+        return ""
+    hours = spent(run) / 3600
+    return (
+        f"{price['per_hour'] * hours:.2f} {price['currency']} for {hours:.2f} h "
+        f"at {price['per_hour']:g} an hour ({price['source']})"
+    )
 
 
 def _front_matter(

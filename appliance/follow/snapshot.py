@@ -10,7 +10,7 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from appliance.doctor.run import stages
-from appliance.errors import ApplianceError, GateRefused, Interrupted, Terminated
+from appliance.errors import ApplianceError, GateRefused
 from appliance.follow.tail import Tail
 from appliance.pipeline import STAGES
 from appliance.report.read import Reading
@@ -18,7 +18,8 @@ from appliance.report.shapes import Event
 from appliance.report.state import look
 from appliance.run import RunDir, held
 
-TOLD = ("alarm", "note", "warning", "changed", "error", "stopped")  # they say something
+ENDS = ("error", "stopped")
+TOLD = ("alarm", "note", "warning", "changed", "renewed", *ENDS)  # they say something
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,8 @@ class Snapshot:
                 return 0
             case "refused":
                 return GateRefused.exit_code
-            case "stopped":
-                return (Terminated if "SIGTERM" in state.text else Interrupted).exit_code
-        last = next((e for e in reversed(self.reading.events) if e.kind == "error"), None)
-        return last.exit or 1 if last and state.kind == "failed" else 1
+        last = next((e for e in reversed(self.reading.events) if e.kind in ENDS), None)
+        return last.exit or 1 if last and state.broken and state.kind != "silent" else 1
 
 
 class Follower:

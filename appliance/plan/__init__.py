@@ -111,10 +111,16 @@ class Plan:
             return self.shape.weights
         return self.shape.adapter_weights(adapter.r, adapter.target_modules, adapter.kind == "dora")
 
-    def brief(self) -> dict[str, float | None]:
+    def brief(self) -> dict[str, Any]:
         """For the events of a run."""
         total = self.total_seconds
-        return {"seconds": None if total is None else round(total, 1), "gib": _gib(self.needed)}
+        stages = {s: round(took, 1) for s, took in (self.seconds or {}).items() if s not in MAYBE}
+        return {
+            "seconds": None if total is None else round(total, 1),
+            "gib": _gib(self.needed),
+            "stages": stages,
+            "per_hour": self.price.per_hour if self.price else None,
+        }
 
     def lines(self) -> list[str]:
         from appliance.plan.lines import lines
@@ -145,10 +151,11 @@ def reckon(
     return _plan(recipe, machine, named, some, charged, said, known)
 
 
-def of_run(run: RunDir, recipe: Recipe) -> Plan:
+def of_run(run: RunDir, recipe: Recipe, charged: Price | None = None) -> Plan:
     """The same of a run whose data stage is done, on this machine."""
     machine, named = machines.here(), model.named(recipe.model)
-    return _plan(recipe, machine, named, rows.of_run(run, recipe), price(machine.card), [], True)
+    charged = charged or price(machine.card)
+    return _plan(recipe, machine, named, rows.of_run(run, recipe), charged, [], True)
 
 
 def _plan(

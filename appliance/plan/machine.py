@@ -9,6 +9,7 @@ from appliance.doctor import look, nvidia
 from appliance.memory import GIB
 from appliance.plan.time import Machine, this_cpu
 from appliance.sizing import cards
+from appliance.sizing.cards import Price
 
 HOST_CORES = 8  # of a rented machine: what is typical beside one card
 
@@ -26,6 +27,14 @@ def here() -> Machine:
     if used and used[0].total:
         return Machine(cores, card=cards.of_device(used[0].name, used[0].total / 1024))
     return this_cpu(cores)
+
+
+def price_here(per_hour: float | None) -> Price | None:
+    """Of an hour of this machine: as given, else what is typical of its card; None: not known.
+
+    Raises BadInput for a price that is none.
+    """
+    return cards.price(here().card, per_hour)
 
 
 def room(machine: Machine) -> float | None:

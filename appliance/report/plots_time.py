@@ -97,9 +97,9 @@ def stages(reading: Reading) -> Chart | None:
     said = f"{span(whole)} in all: "
     said += ", ".join(f"{name} {span(took)}" for name, took in seconds.items()) + "."
     if price:
-        said += f" At {price.per_hour:g} {price.currency} an hour that is "
+        said += f" At {price.per_hour:g} {price.currency} an hour ({price.source}) that is "
         said += f"{whole / 3600 * price.per_hour:.2f} {price.currency}."
     else:
-        said += " No price of an hour was recorded, so what it cost is not said."
+        said += " What an hour costs is not known; `train --price` says it."
     return chart("time", "Where did the time and the money go?", said, draw,
                  size=(5.6, 1.3 + 0.28 * len(seconds)))  # fmt: skip

@@ -94,7 +94,7 @@ class Reading:
 
     @property
     def price(self) -> shapes.Price | None:
-        """What the run recorded in its manifest, if it did."""
+        """By its manifest (`manifest.charge`): as given, or typical of its card; None: unknown."""
         try:
             return shapes.Price.model_validate((self.manifest or {}).get("price"))
         except ValidationError:

@@ -247,6 +247,7 @@ class Price(Shape):
 
     per_hour: float = Field(gt=0, allow_inf_nan=False)
     currency: str = "USD"
+    source: str = "the run's manifest"
 
 
 class Event(Shape):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from appliance import memory
 from appliance.disk import read_jsonl
 from appliance.model import backend
 from appliance.model.at_once import ask_all
@@ -163,9 +164,7 @@ def peak_memory() -> float:
     """GiB: the GPU's peak where there is one, else this process's resident peak."""
     if backend.on_gpu():
         return round(backend.torch().cuda.max_memory_reserved() / 2**30, 2)
-    import resource
-
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
+    return round(memory.resident_peak() / memory.GIB, 2)
 
 
 class TaskLoss:

@@ -20,6 +20,7 @@ from appliance.train.batch import accumulation, batches, micro_batch, must_fit, 
 from appliance.train.checkpoint import Checkpoints, step_of
 from appliance.train.ewc import Ewc
 from appliance.train.fitting import Fitting, fitting
+from appliance.train.forecast import Forecast
 from appliance.train.measures import Drift, TaskLoss, heard_by, peak_memory, sample
 from appliance.train.resume import When, resumable
 from appliance.train.stopping import Asked, asked_to_stop
@@ -153,7 +154,8 @@ class Work:
         )
         adapter.keep_precise(self.loaded)
         when = When(self.recipe.train.checkpoint_minutes, asked)
-        for callback in filter(None, [watch, self.consolidation, when]):
+        forecast = Forecast(self.run, watch.bar.say)
+        for callback in filter(None, [watch, self.consolidation, when, forecast]):
             trainer.add_callback(callback)
         if begun:
             watch.load(begun)

@@ -1,6 +1,7 @@
 """A stop that is asked for while training: after the step, with a checkpoint.
 
-Machines that are taken back give 30 seconds, `docker stop` gives 10.
+Machines that are taken back give 30 seconds, `docker stop` gives 10. The timer of `limits.py` asks
+likewise, and waits for the step however long it is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from appliance.errors import Stop
+from appliance.errors import LimitReached, Stop
 from appliance.train import processes
 
 SECONDS = 8.0  # after which it ends at once, step or no step: the last whole checkpoint stands
@@ -30,7 +31,8 @@ class Asked:
 
     def end(self) -> BaseException:
         """What to raise for it."""
-        return KeyboardInterrupt() if self.number == signal.SIGINT else Stop()
+        kinds = {signal.SIGINT: KeyboardInterrupt, signal.SIGALRM: LimitReached}
+        return kinds.get(signal.Signals(self.number or signal.SIGTERM), Stop)()
 
 
 @contextmanager
@@ -45,8 +47,13 @@ def asked_to_stop(say: Callable[[str], None]) -> Iterator[Asked]:
         say("  ended at once; the same command goes on at the last checkpoint")
         os._exit(CODES[signal.Signals(number)])
 
+    def limit(number: int, frame: FrameType | None) -> None:
+        if not asked():
+            asked.number = number
+            say("  the limit is reached: stopping after this step, with a checkpoint")
+
     def hear(number: int, frame: FrameType | None) -> None:
-        if asked():
+        if asked() and asked.number != signal.SIGALRM:
             if processes.count() > 1:
                 return
             at_once(number)
@@ -60,6 +67,7 @@ def asked_to_stop(say: Callable[[str], None]) -> Iterator[Asked]:
         yield asked
         return
     before = {number: signal.signal(number, hear) for number in CODES}
+    before[signal.SIGALRM] = signal.signal(signal.SIGALRM, limit)
     try:
         yield asked
     finally:

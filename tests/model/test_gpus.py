@@ -40,9 +40,11 @@ def begin(run: Path, gpus: int) -> subprocess.Popen:
     program = (
         "import sys;"
         "from appliance.cli.group import main, stages; from appliance.run import RunDir;"
+        "from appliance.pipeline import Order;"
         "run = RunDir(sys.argv[1]);"
         "main.callback = lambda **k: None;"
-        "main.command('go')(lambda: stages(run, run.recipe(), 'train', gpus=int(sys.argv[2])));"
+        "order = Order('train', gpus=int(sys.argv[2]));"
+        "main.command('go')(lambda: stages(run, run.recipe(), order));"
         "main(['go'])"
     )
     return subprocess.Popen(

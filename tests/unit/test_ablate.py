@@ -24,8 +24,8 @@ def stages(monkeypatch):
     """The pipeline's stages without a model: each writes its files and is counted."""
     done = []
 
-    def go(run, recipe, last):
-        assert last == "gate"
+    def go(run, recipe, order):
+        assert order.last == "gate"
         done.append(run.root.name)
         if run.root.name.startswith("dora"):
             raise TrainingFailed("The loss is not finite.", "Lower the rate.")
@@ -35,6 +35,7 @@ def stages(monkeypatch):
                 run.event("stage", stage, seconds=7.0)
         write_run(run, recipe, BASE, BASE, {"rehearse": 1, "train": 3})
 
+    monkeypatch.setattr(pipeline, "ready", lambda run, recipe: None)
     monkeypatch.setattr(pipeline, "go", go)
     monkeypatch.setattr("appliance.manifest.write", lambda run, recipe: None)
     return done
@@ -98,9 +99,10 @@ def test_an_arm_that_fails_is_recorded_and_the_others_go_on(tmp_path, stages, ca
 
 
 def test_rows_that_nobody_can_have_end_it_at_once(tmp_path, monkeypatch):
-    def go(run, recipe, last):
+    def go(run, recipe, order):
         raise DataError("mine.jsonl is empty.")
 
+    monkeypatch.setattr(pipeline, "ready", lambda run, recipe: None)
     monkeypatch.setattr(pipeline, "go", go)
     folder = Folder(tmp_path / "a")
     with pytest.raises(DataError):
@@ -153,11 +155,12 @@ def test_json_is_json_and_a_failure_is_exit_1(verb):
 
 
 def test_an_interruption_is_no_failure_and_says_what_goes_on(verb, tmp_path, monkeypatch):
-    def go(run, recipe, last):
+    def go(run, recipe, order):
         write_json(run.data_facts, {})
         run.event("stage", "data", seconds=1.0)
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(pipeline, "ready", lambda run, recipe: None)
     monkeypatch.setattr(pipeline, "go", go)
     done = verb("--arms", "plain,kl")
     assert done.exit_code == 130

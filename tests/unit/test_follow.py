@@ -94,8 +94,9 @@ def test_before_its_first_step_nothing_is_foretold(run):
             "It failed in the stage train: The gate said no.",
         ),
         (("error", "Of an older version.", {}), "failed", 1, "Of an older version."),
-        (("stopped", "SIGINT", {}), "stopped", 130, "SIGINT"),
-        (("stopped", "SIGTERM", {}), "stopped", 143, "SIGTERM"),
+        (("stopped", "SIGINT", {"exit": 130}), "stopped", 130, "SIGINT"),
+        (("stopped", "SIGTERM", {"exit": 143}), "stopped", 143, "SIGTERM"),
+        (("stopped", "--max-hours 2", {"exit": 4}), "stopped", 4, "--max-hours 2"),
         (("alarm", "The loss rises.", {}), "silent", 1, "killed from outside"),
         (("stage", "train", {"seconds": 3.0}), "ended", 0, "as it was asked to"),
     ],
@@ -123,7 +124,7 @@ def test_a_run_that_came_to_its_end_names_its_report(run):
 def test_lines_of_a_log_that_say_nothing_are_passed_over(run):
     append_jsonl(run.events, {"kind": "begins"})
     append_jsonl(run.events, {"kind": "train", "text": "training begins", "steps": None})
-    run.event("stopped", "SIGTERM")
+    run.event("stopped", "SIGTERM", exit=143)
     assert Follower(run).look().exit_code == 143
 
 
@@ -192,7 +193,7 @@ def test_it_follows_a_live_run_on_a_terminal_and_in_a_pipe_and_ends_with_it(run)
     os.read(out, 1)
     stopped.send_signal(signal.SIGINT)
     begun = os.read(terminal, 1 << 16).decode()
-    assert stopped.wait(10) == 130
+    assert stopped.wait(60) == 130
     assert b"the run goes on" in stopped.stderr.read()
     os.close(out)
     with os.fdopen(pipe, encoding="utf-8") as lines:
@@ -201,7 +202,7 @@ def test_it_follows_a_live_run_on_a_terminal_and_in_a_pipe_and_ends_with_it(run)
         assert any("note: The loss still falls." in line for line in lines)
         holder.communicate(b"\n")
         rest = lines.read()
-    assert drawing.wait(10) == telling.wait(10) == 1
+    assert drawing.wait(60) == telling.wait(60) == 1
     assert "failed in the stage train" in rest
     assert "\033" not in rest
     drawn = (begun + drained(terminal)).split("\033[J")

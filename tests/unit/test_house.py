@@ -19,7 +19,7 @@ PACKAGE = ROOT / "appliance"
 FLOORS = [
     {"errors"},
     {"console", "disk", "home", "memory", "recipe", "run", "sections", "statistics", "tables"},
-    {"data", "gate", "recipe_docs", "report", "sizing"},
+    {"data", "gate", "limits", "recipe_docs", "report", "sizing"},
     {"model"},
     {"train", "evaluate", "export"},
     {"manifest", "pipeline", "plan", "doctor", "talk"},

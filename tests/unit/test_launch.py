@@ -6,7 +6,7 @@ import pytest
 
 from appliance.disk import write_json
 from appliance.errors import BadInput, RecipeError, TrainingFailed
-from appliance.pipeline import go
+from appliance.pipeline import Order, ready
 from appliance.recipe import load
 from appliance.run import RunDir
 from appliance.train import launch
@@ -14,7 +14,7 @@ from appliance.train import launch
 
 def test_a_batch_that_the_processes_cannot_share_is_refused_with_what_they_can(tmp_path):
     with pytest.raises(RecipeError, match="batch_size is 8, which 3 processes") as caught:
-        go(RunDir(tmp_path / "run"), load("sft", []), gpus=3)
+        ready(RunDir(tmp_path / "run"), load("sft", []), Order(gpus=3))
     assert "Take 1, 2, 4, 8 of them, or --set train.batch_size=9" in caught.value.do
     assert not (tmp_path / "run").exists()
     launch.check(load("sft", []), 4)
