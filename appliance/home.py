@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -27,10 +29,16 @@ def code() -> str:
 
 
 def only_newest(folder: Path, count: int) -> None:
-    """Delete all files but `count`: what is kept there is large, and made again where it is gone.
+    """Delete all files and folders in it but `count`: they are made again where they are gone.
 
-    Of two runs that delete at once, one finds a file gone, which is no error.
+    Of two runs that delete at once, one finds something gone, which is no error.
     """
-    files = [path for path in folder.glob("*") if path.is_file()]
-    for path in sorted(files, key=lambda path: path.stat().st_mtime)[:-count]:
-        path.unlink(missing_ok=True)
+    found = []
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):
+            found.append((path.stat().st_mtime, path))
+    for _, path in sorted(found)[:-count]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

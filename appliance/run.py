@@ -7,6 +7,7 @@ its last file is there; that is how the same command goes on where a stopped run
 from __future__ import annotations
 
 import fcntl
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -80,6 +81,11 @@ class RunDir:
                 f"{root} is not a run directory.", "Name the folder that `train --run` made."
             )
         return run
+
+    @property
+    def again(self) -> str:
+        """The command that goes on in it."""
+        return shlex.join(["appliance", "train", str(self.recipe_file), "--run", str(self.root)])
 
     def create(self, recipe: Recipe, force: bool = False) -> None:
         """Make the folder, or go on in it when its recipe is the same.

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from appliance.disk import read_log
 from appliance.doctor.checks import Line
 from appliance.errors import ApplianceError
 from appliance.pipeline import COMPARING, STAGES, Stage
 from appliance.recipe import Recipe
+from appliance.report.shapes import Event
+from appliance.report.state import KILLED, State, look
 from appliance.run import RunDir, held
 from appliance.train.checkpoint import Checkpoints, step_of
 
-SILENT = (
-    "nothing was written when it ended: killed from outside (out of memory, a machine taken back, "
-    "power)"
-)
-
+SILENT = f"nothing was written when it ended: {KILLED}"
 FEWER = "it came to the end of what was asked for, or was killed between two stages"
-WORDS = ("error", "stopped", "begins", "stage")  # the events that say how a run stands
 
 
 def examine(folder: Path) -> list[Line]:
@@ -33,7 +30,7 @@ def examine(folder: Path) -> list[Line]:
         return [Line("recipe", "fail", error.what, do)]
     events = _events(run)
     if isinstance(events, str):
-        return [Line("events", "fail", events, f"Start anew, or: {again(run)}")]
+        return [Line("events", "fail", events, f"Start anew, or: {run.again}")]
     stopped = next((s for s in stages(recipe) if not s.done(run).is_file()), None)
     lines = [
         Line("done", "ok", ", ".join(s.name for s in stages(recipe) if s.done(run).is_file())
@@ -44,10 +41,13 @@ def examine(folder: Path) -> list[Line]:
         return [*lines, Line("now", "ok", f"a process has it and works on {where}")]
     if stopped is None:
         return [*lines, Line("end", "ok", "it came to its end", f"Read {run.report}.")]
-    lines += [Line("stopped in", "warn", stopped.name), Line("why", "warn", *why(events))]
+    lines += [
+        Line("stopped in", "warn", stopped.name),
+        Line("why", "warn", *why(look(events, running=False))),
+    ]
     if stopped.name == "train":
         lines.append(_checkpoint(run, recipe))
-    return [*lines, Line("go on", "ok", "the same command, or this one", again(run))]
+    return [*lines, Line("go on", "ok", "the same command, or this one", run.again)]
 
 
 def stages(recipe: Recipe) -> list[Stage]:
@@ -55,29 +55,26 @@ def stages(recipe: Recipe) -> list[Stage]:
     return [s for s in STAGES if not recipe.evaluate.tuned or s.name in COMPARING]
 
 
-def why(events: list[dict[str, Any]]) -> tuple[str, str]:
+def why(state: State) -> tuple[str, str]:
     """(what its last words say, what to do)."""
-    last = next((e for e in reversed(events) if e["kind"] in WORDS), None)
-    if last is not None and last["kind"] == "stage":
-        return FEWER, ""
-    if last is None or last["kind"] == "begins":
-        return SILENT, "Look at `dmesg`; where memory was short, lower train.micro_batch."
-    if last["kind"] == "stopped":
-        return f"{last['text']} at {last['time']}", ""
-    return str(last["text"]), ""
+    match state.kind:
+        case "ended":
+            return FEWER, ""
+        case "silent" | "new":
+            return SILENT, "Look at `dmesg`; where memory was short, lower train.micro_batch."
+        case "stopped":
+            return f"{state.text} at {state.time}", ""
+    return state.text, ""
 
 
-def again(run: RunDir) -> str:
-    """The command that goes on in it."""
-    return shlex.join(["appliance", "train", str(run.recipe_file), "--run", str(run.root)])
-
-
-def _events(run: RunDir) -> list[dict[str, Any]] | str:
+def _events(run: RunDir) -> list[Event] | str:
     """The events, or what is wrong with them."""
     try:
-        return read_log(run.events)
+        return [Event.model_validate(event) for event in read_log(run.events)]
     except ApplianceError as error:
         return error.what
+    except ValidationError:
+        return f"{run.events} holds a line that is no event."
 
 
 def _checkpoint(run: RunDir, recipe: Recipe) -> Line:

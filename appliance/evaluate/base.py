@@ -19,7 +19,7 @@ from appliance.disk import read_json, read_jsonl, sha256, write_json
 from appliance.errors import NoSpace, RunError
 from appliance.evaluate.axes import Said, said_to
 from appliance.evaluate.suite import Suite
-from appliance.home import code, home
+from appliance.home import code, home, only_newest
 from appliance.model import backend
 from appliance.model.load import Loaded, resolve
 from appliance.recipe import Recipe
@@ -27,6 +27,7 @@ from appliance.run import RunDir
 from appliance.sections.source import ModelSection
 
 VERSION = 2  # of how items are asked
+KEPT = 32  # baselines between runs, the newest: some hundred kB each
 DAMAGED = "  what was kept of the base is damaged: it is asked again"
 FULL = "  the cache cannot be written, so the base is asked anew next time"
 
@@ -58,6 +59,7 @@ def keep(run: RunDir, recipe: Recipe) -> None:
         kept.take_baseline(run)
     except (NoSpace, RunError):
         console.say(FULL)
+    only_newest(kept.root.parent, KEPT)
 
 
 def _measured(run: RunDir, recipe: Recipe) -> RunDir | None:

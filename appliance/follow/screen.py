@@ -13,7 +13,7 @@ from appliance.console import span
 from appliance.follow.snapshot import Follower, Snapshot
 from appliance.report.read import Record
 from appliance.report.shapes import Event
-from appliance.report.words import Pace, again, pace, progress
+from appliance.report.words import Pace, pace, progress
 from appliance.run import RunDir
 
 SHOWN = 6  # events on the screen
@@ -88,7 +88,7 @@ def block(now: Snapshot) -> list[str]:
         how = "; Ctrl-C ends this view, not the run" if reading.state.running else ""
         out.append(f"  last written {span(now.silent)} ago{how}")
     if reading.state.broken:
-        out.append(f"  go on with: {again(reading)}")
+        out.append(f"  go on with: {RunDir(reading.root).again}")
     elif not reading.state.running:
         out.append(f"  read {RunDir(reading.root).report}")
     return out

@@ -8,6 +8,7 @@ from typing import Literal
 
 from appliance.report.shapes import Event
 
+KILLED = "killed from outside (out of memory, a machine taken back, power)"
 LAST = "report"  # the stage at whose end a run has ended
 Kind = Literal["new", "running", "finished", "refused", "stopped", "failed", "silent", "ended"]
 

@@ -10,6 +10,8 @@ from appliance.console import span
 from appliance.gate import remedies
 from appliance.report.read import Reading
 from appliance.report.shapes import Reason
+from appliance.report.state import KILLED
+from appliance.run import RunDir
 
 NAMES = {
     "gain": "the task",
@@ -120,10 +122,7 @@ def progress(reading: Reading) -> str:
         case "failed":
             return f"It failed{stage}: {state.text}"
         case "silent":
-            return (
-                f"It ended{stage} without a word: killed from outside (out of memory, a machine "
-                "taken back, power)."
-            )
+            return f"It ended{stage} without a word: {KILLED}."
         case "ended":
             return f"It ended after the stage {state.stage}, as it was asked to."
         case _:
@@ -168,11 +167,11 @@ def next_steps(reading: Reading) -> list[Step]:
         return [Step("Wait: this page renews itself. Ctrl-C stops the training with a checkpoint.")]
     steps: list[Step] = []
     if state.broken or state.kind == "ended":
-        steps.append(Step("Go on where it was:", again(reading)))
+        steps.append(Step("Go on where it was:", RunDir(reading.root).again))
     if state.broken:
         steps.append(Step("See why it stopped:", shlex.join(["appliance", "doctor", run])))
     if reading.verdict is None:
-        return steps or [Step("Begin it:", again(reading))]
+        return steps or [Step("Begin it:", RunDir(reading.root).again)]
     if may_ship(reading)[0] == "no" and reading.recipe:
         steps += [Step(text) for text in remedies(reading.recipe, reading.verdict.model_dump())]
         steps.append(Step("Or ship it all the same:",
@@ -183,12 +182,6 @@ def next_steps(reading: Reading) -> list[Step]:
         merged = str(PurePath(run) / reading.export.forms["merged"])
         steps.append(Step("Serve it:", shlex.join(["vllm", "serve", merged])))
     return steps
-
-
-def again(reading: Reading) -> str:
-    """The command that goes on in the run."""
-    recipe = str(reading.root / "recipe.yaml")
-    return shlex.join(["appliance", "train", recipe, "--run", str(reading.root)])
 
 
 def repeat(reading: Reading) -> list[Step]:

@@ -103,5 +103,8 @@ def test_of_what_is_kept_the_oldest_goes(tmp_path):
     for age, name in enumerate("abcd"):
         (tmp_path / name).write_text(name)
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / "more").write_text("e")
+    os.utime(tmp_path / "e", (900, 900))
     only_newest(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
