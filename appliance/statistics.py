@@ -1,40 +1,59 @@
-"""Intervals: Wilson for shares, bootstrap for means and differences (all 95 %)."""
+"""Intervals: Wilson for shares, bootstrap for means and differences (all 95 %).
+
+Without SciPy, whose import alone would be most of the time of every verb that reads scores; that
+they are SciPy's numbers is a test.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import hypot
+from math import comb, hypot, sqrt
 from typing import Any
 
-LEVEL = 0.95
+LEVEL, NORMAL = 0.95, 1.959963984540054  # and the quantile of the normal distribution to it
 RESAMPLES = 2000
 
 
 def share(hits: Sequence[bool]) -> dict[str, Any]:
     """Share of hits with its Wilson interval (Wilson 1927) and n."""
-    from scipy.stats import binomtest
-
-    if not hits:
+    n, z = len(hits), NORMAL
+    if not n:
         return {"n": 0, "value": None, "interval": None}
-    found = binomtest(sum(hits), len(hits)).proportion_ci(LEVEL, method="wilson")
-    return {"n": len(hits), "value": sum(hits) / len(hits), "interval": [found.low, found.high]}
+    p = sum(hits) / n
+    middle, half = p + z**2 / (2 * n), z * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    low, high = ((middle + side) / (1 + z**2 / n) for side in (-half, half))
+    return {"n": n, "value": p, "interval": [low if p else 0.0, high if p < 1 else 1.0]}
 
 
 def mean(values: Sequence[float]) -> dict[str, Any]:
     """Mean over items with its percentile bootstrap interval (Efron 1979) and n."""
     import numpy as np
-    from scipy.stats import bootstrap
 
     if not values:
         return {"n": 0, "value": None, "interval": None}
     data = np.asarray(values, dtype=float)
-    if len(data) < 2 or np.ptp(data) == 0:
-        only = float(data[0]) if len(data) else 0.0
-        return {"n": len(data), "value": float(data.mean()), "interval": [only, only]}
-    found = bootstrap(
-        (data,), np.mean, confidence_level=LEVEL, n_resamples=RESAMPLES, method="percentile", rng=0
-    ).confidence_interval
-    return {"n": len(data), "value": float(data.mean()), "interval": [found.low, found.high]}
+    if np.ptp(data) == 0:
+        return {"n": len(data), "value": float(data.mean()), "interval": [float(data[0])] * 2}
+    rng = np.random.default_rng(0)
+    low, high = _percentiles(_means(data, rng))
+    return {"n": len(data), "value": float(data.mean()), "interval": [low, high]}
+
+
+def _means(data: Any, rng: Any) -> Any:
+    """Of RESAMPLES draws from `data`, (RESAMPLES,)."""
+    import numpy as np
+
+    # A part at a time: a long sample's draws would not fit.
+    parts = np.array_split(np.arange(RESAMPLES), max(1, len(data) * RESAMPLES // 2**22))
+    drawn = (rng.integers(0, len(data), (len(part), len(data))) for part in parts)
+    return np.concatenate([data[picked].mean(axis=1) for picked in drawn])
+
+
+def _percentiles(drawn: Any) -> tuple[float, float]:
+    import numpy as np
+
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def paired(before: Sequence[float | None], after: Sequence[float | None]) -> dict[str, Any]:
@@ -48,12 +67,12 @@ def mcnemar(before: Sequence[float | None], after: Sequence[float | None]) -> fl
 
     Of items scored 0 or 1 both times only those that changed say anything; 1 where none did.
     """
-    from scipy.stats import binomtest
-
     both = [(b, a) for b, a in zip(before, after, strict=True) if a is not None and b is not None]
     won = sum(a > b for b, a in both)
     lost = sum(a < b for b, a in both)
-    return float(binomtest(lost, won + lost).pvalue) if won + lost else 1.0
+    changed = won + lost
+    tail = sum(comb(changed, k) for k in range(min(won, lost) + 1))
+    return min(1.0, 2 * tail / 2**changed)
 
 
 def difference(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
@@ -69,16 +88,9 @@ def difference(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
     if not a or not b:
         return both | {"value": None, "interval": None}
     rng = np.random.default_rng(0)
-    drawn = []
-    for sample in (a, b):
-        data = np.asarray(sample, dtype=float)
-        means = [
-            float(data[rng.integers(len(data), size=len(data))].mean()) for _ in range(RESAMPLES)
-        ]
-        drawn.append(np.asarray(means))
-    low, high = np.quantile(drawn[0] - drawn[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    value = float(np.mean(a) - np.mean(b))
-    return both | {"value": value, "interval": [float(low), float(high)]}
+    drawn = [_means(np.asarray(sample, dtype=float), rng) for sample in (a, b)]
+    low, high = _percentiles(drawn[0] - drawn[1])
+    return both | {"value": float(np.mean(a) - np.mean(b)), "interval": [low, high]}
 
 
 def share_difference(a: Sequence[bool], b: Sequence[bool]) -> dict[str, Any]:
@@ -126,5 +138,5 @@ def nested(
             picked = rng.integers(len(values), size=(int(mine.sum()), len(values)))
             means[mine] += np.average(values[picked], axis=1, weights=weight[picked]) / count
     value = float(np.mean([np.average(values, weights=weight) for values, weight in filled]))
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return {"n": items, "groups": count, "value": value, "interval": [float(low), float(high)]}
+    low, high = _percentiles(means)
+    return {"n": items, "groups": count, "value": value, "interval": [low, high]}
