@@ -46,8 +46,14 @@ def steps(request) -> int:
 
 
 @pytest.fixture(scope="module")
-def unbroken(prepared, steps) -> Path:
-    run = copied(prepared, "unbroken", f"train.max_steps={steps}").root
+def killable(steps) -> tuple[str, ...]:
+    """Small steps: most of the time is to be spent on ends and beginnings."""
+    return f"train.max_steps={steps}", "train.batch_size=2"
+
+
+@pytest.fixture(scope="module")
+def unbroken(prepared, killable) -> Path:
+    run = copied(prepared, "unbroken", *killable).root
     assert kill_often(run, 0)["begun_at"] == [0]
     return run
 
@@ -62,9 +68,9 @@ def losses(run: Path) -> list[tuple[int, float]]:
 
 
 def test_killed_at_random_moments_it_ends_as_if_nothing_had_been(
-    prepared, unbroken, steps, request
+    prepared, unbroken, steps, killable, request
 ):
-    run = copied(prepared, "killed", f"train.max_steps={steps}").root
+    run = copied(prepared, "killed", *killable).root
     kills = request.config.getoption("--kills")
     found = kill_often(run, kills)
     assert found["kills"] >= kills // 2, found
