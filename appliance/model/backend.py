@@ -44,6 +44,19 @@ def on_gpu() -> bool:
     return bool(torch().cuda.is_available())
 
 
+@cache
+def bf16() -> bool:
+    """Does it compute in bf16? Else in fp16 on a GPU; in fp32 on a CPU, where a product of matrices
+    in bf16 would take ten to a hundred times as long.
+    """
+    return bool(unsloth().is_bfloat16_supported())
+
+
+def width() -> int:
+    """Bytes of a number that is computed with."""
+    return 2 if on_gpu() or bf16() else 4
+
+
 def device() -> str:
     return "cuda" if on_gpu() else "cpu"
 
@@ -74,6 +87,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": pt.get_num_threads(),
         "device": device(),
+        "bf16": bf16(),
     }
     if on_gpu():
         facts |= {

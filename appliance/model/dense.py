@@ -20,7 +20,7 @@ def hold(model: Any) -> None:
     from bitsandbytes.nn import Linear4bit
 
     layers = [module for module in model.modules() if isinstance(module, Linear4bit)]
-    if 2 * sum(layer.in_features * layer.out_features for layer in layers) > MOST:
+    if backend.width() * sum(layer.in_features * layer.out_features for layer in layers) > MOST:
         return
     for layer in layers:
         weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state)

@@ -161,7 +161,7 @@ def _compute_in_bf16(model: Any) -> None:
     fp16 where a GPU has no bf16; fp32 where a CPU has none.
     """
     torch = backend.torch()
-    bf16 = bool(backend.unsloth().is_bfloat16_supported())
+    bf16 = backend.bf16()
     if bf16 or backend.on_gpu():
         half = torch.bfloat16 if bf16 else torch.float16
         model.forward = torch.autocast(backend.device(), dtype=half)(model.forward)

@@ -180,7 +180,9 @@ def _plan(
     general = work.GENERAL if packed else work.GENERAL + found.around
     beside = work.rehearsed_rows(recipe) / recipe.train.batch_size * general
     shared = found.shared if packed else 0
-    one = Setting.of(recipe, gpu=on_gpu, rows=1, length=length, beside=beside, shared=shared)
+    one = Setting.of(
+        recipe, gpu=on_gpu, rows=1, length=length, beside=beside, shared=shared, width=machine.width
+    )
     if one.pairs and packed:
         one = replace(one, twice=max(0.0, length / 2 - found.longest_answer))
     largest = longest = None

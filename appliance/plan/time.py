@@ -19,9 +19,10 @@ from appliance.sizing.cards import Card
 from appliance.sizing.memory import NF4
 from appliance.sizing.shape import Shape
 
-# GFLOP/s of bf16 matrix products for each core, by what it has for them: 400 were measured on 2
-# cores with avx512_bf16. The others are estimates of the same kind.
-CORE = (("amx_bf16", 500.0), ("avx512_bf16", 200.0), ("avx512f", 50.0), ("", 25.0))
+# GFLOP/s of matrix products for each core, by what it has for them: in bf16 400 were measured on 2
+# cores with avx512_bf16, in fp32 64 on 2 with avx2. The others are estimates of the same kind.
+CORE = (("amx_bf16", 500.0), ("avx512_bf16", 200.0), ("avx512f", 60.0), ("avx2", 32.0), ("", 10.0))
+BF16 = {"amx_bf16", "avx512_bf16", "bf16"}  # a CPU's flags, of which one says that it has it
 # On a CPU, what is reached of it: of the embedded default, measured on 2 cores (docs/plan.md).
 READS, WRITES, TRAINS = 0.57, 0.35, 0.30
 ADAPTED = 1.9  # how much longer reading and writing take beside an adapter
@@ -49,6 +50,11 @@ class Machine:
     flags: str = ""
     card: Card | None = None
     measured: float = 1.0
+
+    @property
+    def width(self) -> int:
+        """Bytes of a number that it computes with: Unsloth takes fp32 on a CPU without bf16."""
+        return 2 if self.card or BF16 & set(self.flags.split()) else 4
 
     @property
     def rate(self) -> float | None:

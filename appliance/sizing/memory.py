@@ -32,10 +32,10 @@ COPIES = 3  # of a rehearsed token's logits in fp32: the tuned model's, the base
 # What is measured while training holds the logits of 512 tokens (`train/measures.py`, BEARING) in
 # fp32, and some copies of them; no activations are kept then.
 MEASURED = 512 * 4 * 3.5
-PAIRS = 4  # bytes of each logit of a pair's tokens, in 16 bit, and of its gradient (TRL's DPO)
+PAIRS = 2  # numbers for each logit of a pair's tokens: it and its gradient (TRL's DPO)
 
-# On a CPU (measured: benchmarks/memory.py): all layers keep so many numbers of 16 bit of the inner
-# and of the hidden size for a token; beside the process.
+# On a CPU (measured: benchmarks/memory.py): all layers keep so many numbers of the inner and of the
+# hidden size for a token; beside the process. They are of 32 bit where it has no bf16.
 CPU_INNER, CPU_OUTER = 6, 11
 PROCESS = 0.95 * GIB  # Python with torch, transformers, TRL and Unsloth imported
 DENSE = 2 * 2**30  # bytes of dequantized weights that `model/dense.py` holds at most
@@ -46,7 +46,8 @@ class Setting:
     """What decides the memory of a step. `rows` of `length` tokens at once; `beside`: tokens that
     are rehearsed with each of them, half of which carry loss. `shared`: tokens that rows begin
     with and that are there once (on a CPU). `batch`: rows of a step. `pairs`: does a row
-    hold two answers (DPO)? `twice`: of a pair the tokens of its prompt, where both share one."""
+    hold two answers (DPO)? `twice`: of a pair the tokens of its prompt, where both share one.
+    `width`: bytes of a number that is computed with."""
 
     gpu: bool
     bits: int
@@ -61,6 +62,7 @@ class Setting:
     batch: int = 1
     pairs: bool = False
     twice: float = 0.0
+    width: int = 2
 
     @property
     def tokens(self) -> float:
@@ -78,6 +80,7 @@ class Setting:
         length: int,
         beside: float = 0.0,
         shared: int = 0,
+        width: int = 2,
     ) -> Setting:
         asked = recipe.train.gradient_checkpointing
         adapter = recipe.adapter
@@ -94,6 +97,7 @@ class Setting:
             shared,
             recipe.train.batch_size,
             recipe.method == "dpo",
+            width=width,
         )
 
 
@@ -115,7 +119,7 @@ def step(shape: Shape, setting: Setting) -> dict[str, float]:
     parts["activations"] = activations
     logits = setting.rows * setting.beside / 2 * shape.vocabulary * 4.0 * COPIES
     if setting.pairs:
-        logits += setting.rows * setting.length * shape.vocabulary * PAIRS
+        logits += setting.rows * setting.length * shape.vocabulary * PAIRS * setting.width
     elif setting.gpu:
         logits += LOSS
     parts["logits"] = max(logits, MEASURED * shape.vocabulary - activations)
@@ -131,18 +135,19 @@ def _linear_bytes(shape: Shape, setting: Setting) -> float:
     if setting.kind == "none":
         return shape.linear_weights * 4.0
     if setting.bits == 16:
-        return shape.linear_weights * 2.0
+        return shape.linear_weights * float(setting.width)
     packed = shape.linear_weights * NF4
     if setting.gpu:  # and one layer dequantized at a time
         return packed + shape.largest_linear * 2.0
-    dense = shape.linear_weights * 2.0
+    dense = shape.linear_weights * float(setting.width)
     # Where they are held dequantized, and the pages of the 16-bit file that they were read from,
     # which the system takes back where memory is short.
-    return packed + (2 * dense if dense <= DENSE else shape.largest_linear * 2.0)
+    pages = shape.linear_weights * 2.0
+    return packed + (dense + pages if dense <= DENSE else shape.largest_linear * setting.width)
 
 
 def _kept_bytes(shape: Shape, setting: Setting) -> float:
-    return shape.kept_weights * (4.0 if setting.kind == "none" else 2.0)
+    return shape.kept_weights * (4.0 if setting.kind == "none" else float(setting.width))
 
 
 def _activations(shape: Shape, setting: Setting) -> float:
@@ -151,16 +156,16 @@ def _activations(shape: Shape, setting: Setting) -> float:
     one = 2.0 * (INNER * inner + OUTER * outer)
     if not setting.gpu:
         if setting.checkpointing:
-            return tokens * (one + 2.0 * shape.layers * outer)
-        return tokens * kept_on_cpu(shape.layers, inner, outer)
+            return tokens * (one + 2.0 * shape.layers * outer) * setting.width / 2
+        return tokens * kept_on_cpu(shape.layers, inner, outer, setting.width)
     if setting.checkpointing:
         return tokens * one
     return tokens * (one + 2.0 * shape.layers * (KEPT_INNER * inner + KEPT_OUTER * outer))
 
 
-def kept_on_cpu(layers: int, inner: int, hidden: int) -> float:
-    """Bytes that a CPU keeps of each token for the backward pass."""
-    return 2.0 * layers * (CPU_INNER * inner + CPU_OUTER * hidden)
+def kept_on_cpu(layers: int, inner: int, hidden: int, width: int) -> float:
+    """Bytes that a CPU keeps of each token for the backward pass, in numbers of `width` bytes."""
+    return float(width) * layers * (CPU_INNER * inner + CPU_OUTER * hidden)
 
 
 def longest(shape: Shape, setting: Setting, there: float) -> int:

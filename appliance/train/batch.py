@@ -42,7 +42,7 @@ def must_fit(config: Any, micro: int, longest: int, beside: int = 0) -> None:
         return
     hidden = config.hidden_size
     inner = getattr(config, "intermediate_size", 4 * hidden)
-    kept = kept_on_cpu(config.num_hidden_layers, inner, hidden)
+    kept = kept_on_cpu(config.num_hidden_layers, inner, hidden, backend.width())
     needed = (micro * longest + beside) * kept * SPARE
     if needed > there:
         raise TrainingFailed(

@@ -288,7 +288,7 @@ def training_arguments(
     """
     gpu = backend.on_gpu()
     section = recipe.train
-    bf16 = bool(backend.unsloth().is_bfloat16_supported())
+    bf16 = backend.bf16()
     return {
         "output_dir": str(run.trainer),
         "num_train_epochs": section.epochs,

@@ -34,6 +34,7 @@ def test_the_containers_share_counts(tmp_path, monkeypatch, machine, most, used,
 
 def test_what_cannot_fit_is_refused_with_the_numbers(monkeypatch):
     monkeypatch.setattr(backend, "on_gpu", lambda: False)
+    monkeypatch.setattr(backend, "bf16", lambda: True)
     monkeypatch.setattr(memory, "free", lambda: 8 * memory.GIB)
     batch.must_fit(SMALL, 16, 256)  # 4,096 tokens: 4 GiB
     batch.must_fit(LARGE, 1, 384)
@@ -41,6 +42,9 @@ def test_what_cannot_fit_is_refused_with_the_numbers(monkeypatch):
         batch.must_fit(LARGE, 4, 1024)
     with pytest.raises(TrainingFailed, match="16 rows of 256 tokens"):  # as many beside them again
         batch.must_fit(SMALL, 16, 256, 5000)
+    monkeypatch.setattr(backend, "bf16", lambda: False)  # in fp32 each takes twice as much
+    with pytest.raises(TrainingFailed, match=r"4 rows of 1024 tokens need about 72 GiB"):
+        batch.must_fit(LARGE, 4, 1024)
     monkeypatch.setattr(backend, "on_gpu", lambda: True)  # there the rows at once are halved
     batch.must_fit(LARGE, 4, 1024)
 

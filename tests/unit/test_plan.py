@@ -79,6 +79,7 @@ def test_a_faster_machine_and_a_smaller_model_take_less():
     one = seconds(recipe, EMBEDDED, Machine(1, TWO_CORES.flags))
     assert one["train"] > 1.8 * seconds(recipe, EMBEDDED, TWO_CORES)["train"]
     old = seconds(recipe, EMBEDDED, replace(TWO_CORES, flags="avx2"))
+    assert (TWO_CORES.width, replace(TWO_CORES, flags="avx2").width) == (2, 4)
     assert old["train"] > 4 * seconds(recipe, EMBEDDED, TWO_CORES)["train"]
 
 

@@ -194,7 +194,19 @@ def test_a_pair_has_one_prompt_and_the_logits_of_both_its_answers():
     row = replace(on_gpu(4, 300, 16), gpu=False, checkpointing=False)
     pair = replace(row, pairs=True, twice=140.0)
     model = shape(EMBEDDED)
-    each = memory.kept_on_cpu(30, 1536, 576)
+    each = memory.kept_on_cpu(30, 1536, 576, 2)
     one, two = memory.step(model, row), memory.step(model, pair)
     assert one["activations"] - two["activations"] == pytest.approx(4 * 140 * each)
     assert two["logits"] == 4 * 300 * 49152 * 4
+
+
+def test_in_fp32_what_is_computed_with_takes_twice_as_much():
+    half = replace(on_gpu(4, 300, 16), gpu=False, checkpointing=False, pairs=True)
+    model = shape(EMBEDDED)
+    narrow, wide = memory.step(model, half), memory.step(model, replace(half, width=4))
+    for part in ("embedding", "activations", "logits"):
+        assert wide[part] == 2 * narrow[part]
+    for part in ("adapter", "optimizer", "process"):
+        assert wide[part] == narrow[part]
+    # Of the linear layers what is held dequantized; the pages of the file are of 16 bit.
+    assert wide["weights"] - narrow["weights"] == model.linear_weights * 2
