@@ -82,7 +82,7 @@ def rows(folder: Path, count: int, tokens: int) -> Path:
         length = draw.uniform(0.5, 1.5) * tokens
         prompt = {"role": "user", "content": text(length - ANSWER)}
         made.append(Row((prompt, {"role": "assistant", "content": text(ANSWER)}), "made", line))
-    write_jsonl(run.train_rows, [row.to_json() for row in made])
+    write_jsonl(run.train_rows, made)
     return folder
 
 
