@@ -18,8 +18,8 @@ from appliance.errors import ApplianceError, BadInput, LimitReached
 from appliance.run import RunDir
 from appliance.sizing.cards import Price
 
-BEGINS = "command"  # the event of a command that begins to work on a run
-ENDS = ("stage", "error", "stopped", "refused")  # nothing is done behind them, until another comes
+COMMAND = "command"  # the event of a command that begins to work on a run
+ENDS = ("stage", "error", "stopped")  # what went on is over
 
 
 @dataclass(frozen=True)
@@ -63,21 +63,31 @@ def spent(run: RunDir) -> float:
 
     One that was killed worked until its last event, or its last step.
     """
-    total, begun, last, ended = 0.0, None, 0.0, True
+    total, since, last = 0.0, None, 0.0  # since: when what goes on began; None: nothing does
+    for kind, at, before in _told(run):
+        if kind == COMMAND:
+            total, since = before, at
+        elif kind == "begins":
+            since = since or at
+        elif since is not None and kind in ENDS:
+            total, since = total + at - since, None
+        last = at if since is not None else last
+    if since is None:
+        return total
+    if run.metrics.is_file():
+        last = max(last, run.metrics.stat().st_mtime)
+    return total + last - since
+
+
+def _told(run: RunDir) -> Iterator[tuple[str, float, float]]:
+    """(kind, time, seconds spent before it) of each event; damaged ones `doctor` names."""
     events = []
-    with suppress(ApplianceError):  # damaged: `doctor` says so
+    with suppress(ApplianceError):
         events = read_log(run.events)
     for event in events:
         with suppress(KeyError, TypeError, ValueError):
             at = datetime.fromisoformat(event["time"]).timestamp()
-            if event["kind"] == BEGINS:
-                total, begun = float(event["spent"]), at
-            last, ended = at, event["kind"] in ENDS
-    if begun is None:
-        return total
-    if not ended and run.metrics.is_file():
-        last = max(last, run.metrics.stat().st_mtime)
-    return total + max(0.0, last - begun)
+            yield str(event["kind"]), at, float(event.get("spent", 0.0))
 
 
 @contextmanager

@@ -198,7 +198,7 @@ def ready(run: RunDir, recipe: Recipe, order: Order = WHOLE) -> None:
 def go(run: RunDir, recipe: Recipe, order: Order = WHOLE) -> None:
     """Go through the stages. Raises LimitReached, and what they raise."""
     before = limits.spent(run)
-    run.event(limits.BEGINS, "begins to work on it", spent=round(before, 1))
+    run.event(limits.COMMAND, "begins to work on it", spent=round(before, 1))
     with limits.within(order.limit, before):
         _stages(run, recipe, order)
 

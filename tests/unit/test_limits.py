@@ -54,6 +54,7 @@ def test_all_commands_count_and_the_time_between_them_does_not(tmp_path):
     assert limits.spent(run) == 0
     event(run, 0, "command", spent=0)
     event(run, 90, "stage")
+    event(run, 90, "begins")
     event(run, 100, "stopped")
     assert limits.spent(run) == 100
     event(run, 600, "command", spent=100)
@@ -67,6 +68,15 @@ def test_all_commands_count_and_the_time_between_them_does_not(tmp_path):
     assert limits.spent(run) == 200
     event(run, 900, "command", spent=200)
     assert limits.spent(run) == 200
+    event(run, 901, "begins")
+    event(run, 960, "stage")
+    event(run, 961, "begins")
+    event(run, 970, "error")
+    assert limits.spent(run) == 269  # what is between two stages is none of it
+    # A later command that cannot even begin.
+    event(run, 2000, "changed")
+    event(run, 2000, "error")
+    assert limits.spent(run) == 269
 
 
 def test_events_that_are_strange_are_passed_over(tmp_path):
