@@ -80,7 +80,7 @@ class Job:
             "weight_decay": train.weight_decay,
             "seed": train.seed,
             "optim": "adamw_8bit" if on_gpu() else "adamw_torch_fused",
-            "bf16": True,
+            "bf16": half(),
             "use_cpu": not on_gpu(),
             "save_strategy": "no",
             "logging_steps": 1,
@@ -93,6 +93,13 @@ def on_gpu() -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
+
+
+def half() -> bool:
+    """In bf16, or in fp32 where a CPU would only emulate it: every trainer the same."""
+    from appliance.plan.time import this_cpu
+
+    return on_gpu() or this_cpu(1).width == 2
 
 
 def trl(job: Job) -> None:
@@ -108,15 +115,15 @@ def trl(job: Job) -> None:
         def compute_loss(self, *given: Any, **named: Any) -> Any:
             return Trainer.compute_loss(self, *given, **named)
 
-    adapter = job.recipe().adapter
+    adapter, kind = job.recipe().adapter, torch.bfloat16 if half() else torch.float32
     model = AutoModelForCausalLM.from_pretrained(
         job.model,
-        dtype=torch.bfloat16,
+        dtype=kind,
         quantization_config=BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
+            bnb_4bit_compute_dtype=kind,
         ),
     )
     rows = [{"prompt": row[:-1], "completion": row[-1:]} for row in job.dialogues()]
