@@ -180,7 +180,7 @@ def _release() -> None:
     import gc
 
     gc.collect()
-    if "torch" in sys.modules:
+    if "unsloth" in sys.modules:  # a model was loaded
         from appliance.model import backend
 
         if backend.on_gpu():

@@ -73,7 +73,10 @@ def imports(path: Path, inside_functions: bool = True) -> Iterator[tuple[int, st
         for name in targets(node, module_name(path), path.name == "__init__.py"):
             yield getattr(node, "lineno", 0), name
         if inside_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            todo += ast.iter_child_nodes(node)
+            # No expression holds an import.
+            todo += (
+                below for below in ast.iter_child_nodes(node) if not isinstance(below, ast.expr)
+            )
 
 
 def test_every_module_lives_in_a_room_that_has_a_floor() -> None:

@@ -163,7 +163,9 @@ def test_what_does_not_fit_is_said_with_the_numbers_and_what_to_do(run, tmp_path
         (("--data", "gone.jsonl"), "gone.jsonl"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_2(run, tmp_path, arguments, said):
+def test_bad_input_is_one_sentence_and_exit_2(run, tmp_path, monkeypatch, arguments, said):
+    # Elsewhere in this process it may be told to try for half a minute.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     (tmp_path / "empty").mkdir()
     (tmp_path / "strange").mkdir()
     strange = config("mamba", 8, 8, 2, 2, 2, 8)
