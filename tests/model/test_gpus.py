@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
+from appliance.model import backend
 from appliance.recipe import build
 from appliance.run import RunDir
 from appliance.train.checkpoint import Checkpoints
@@ -88,11 +89,13 @@ def test_two_processes_have_one_process_s_losses_and_go_on_after_a_stop(sft_run,
     assert facts(two)["rehearsed"]["rows"] == facts(one)["rehearsed"]["rows"]
     mine, other = steps(two), steps(one)
     assert list(mine) == list(other)  # each was written once
-    # bf16 sums in another order: after the first change of the weights what they differ by grows.
-    assert mine[1]["loss"] == pytest.approx(other[1]["loss"], rel=1e-4)
+    # In fp32 they are the same; bf16 rounds sums in another order otherwise, and after the first
+    # change of the weights what they differ by grows.
+    same = 5e-3 if backend.bf16() else 1e-4
+    assert mine[1]["loss"] == pytest.approx(other[1]["loss"], rel=min(same, 1e-4))
     assert mine[1]["grad_norm"] == pytest.approx(other[1]["grad_norm"], rel=2e-3)
-    assert mine[2]["loss"] == pytest.approx(other[2]["loss"], rel=5e-3)
-    assert mine[2]["task_loss"] == pytest.approx(other[2]["task_loss"], rel=5e-3)
-    for step, record in mine.items():
+    assert mine[2]["loss"] == pytest.approx(other[2]["loss"], rel=same)
+    assert mine[2]["task_loss"] == pytest.approx(other[2]["task_loss"], rel=same)
+    for step, record in mine.items():  # the last one is filled up with rows of the pass's beginning
         assert record["loss"] == pytest.approx(other[step]["loss"], rel=0.05)
         assert record["learning_rate"] == other[step]["learning_rate"]

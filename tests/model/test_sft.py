@@ -233,7 +233,8 @@ def test_the_merged_model_is_measured_like_any_model(sft_run, off_task, tmp_path
     after = read(sft_run / "scores_after.json")
     assert found["bits"] == 16
     # The adapter was trained beside the 4-bit base and is merged into the 16-bit one.
-    assert found["task"]["loss"] == pytest.approx(after["task"]["loss"], rel=0.1)
+    assert found["task"]["loss"] == pytest.approx(after["task"]["loss"], rel=0.2)
+    assert found["task"]["loss"] < 0.8 * read(sft_run / "scores_before.json")["task"]["loss"]
 
 
 def test_a_weaker_merge_lies_between_base_and_tuned(sft_run, tmp_path):
