@@ -42,7 +42,7 @@ def copied(prepared: Path, name: str, *overrides: str) -> RunDir:
 def steps(request) -> int:
     """So many kills must find something to interrupt."""
     kills = request.config.getoption("--kills")
-    return STEPS if kills <= 20 else kills
+    return STEPS if kills <= 20 else kills * 3 // 2
 
 
 @pytest.fixture(scope="module")
