@@ -147,6 +147,8 @@ main() {
     once is_installed install
     if [[ $1 == test ]]; then
         once is_dev_installed install_dev
+        # Its many processes would compile the package each for itself.
+        unset PYTHONDONTWRITEBYTECODE
         shift
         cd "$here"
         exec "$venv/bin/python" -m pytest "$@"

@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import safetensors
-from safetensors.torch import save_file
-
 from appliance.console import console
 from appliance.disk import placed
 from appliance.errors import NoSpace, RunError
@@ -59,6 +56,9 @@ class BaseSays:
 
     def _kept(self, rows: Sequence[Encoded]) -> list[Any]:
         """Of each row, [its places, hidden size]: out of the cache, or asked and put there."""
+        import safetensors
+        from safetensors.torch import save_file
+
         path = home() / "base_says" / f"{self._key(rows)}.safetensors"
         if path.is_file():
             try:

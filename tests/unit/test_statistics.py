@@ -6,21 +6,27 @@ import random
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from appliance import statistics
 
 
+@pytest.fixture(scope="module")
+def stats():
+    from scipy import stats as found  # a second, of one test process only
+
+    return found
+
+
 @pytest.mark.parametrize("n", [1, 2, 7, 90, 3000])
 @pytest.mark.parametrize("right", [0.0, 0.3, 1.0])
-def test_a_share_has_wilson_s_interval(n, right):
+def test_a_share_has_wilson_s_interval(stats, n, right):
     hits = [i < round(n * right) for i in range(n)]
     expected = stats.binomtest(sum(hits), n).proportion_ci(0.95, method="wilson")
     assert statistics.share(hits)["interval"] == pytest.approx([expected.low, expected.high])
 
 
 @pytest.mark.parametrize("n", [2, 30, 700])
-def test_a_mean_has_the_interval_of_the_percentile_bootstrap(n):
+def test_a_mean_has_the_interval_of_the_percentile_bootstrap(stats, n):
     draw = random.Random(n)
     values = [draw.gauss(1, 2) for _ in range(n)]
     expected = stats.bootstrap(
@@ -45,7 +51,7 @@ def test_one_value_and_equal_ones_have_no_width():
 
 
 @pytest.mark.parametrize(("won", "lost"), [(0, 1), (3, 3), (1, 9), (40, 60), (700, 500), (5, 4)])
-def test_mcnemar_is_the_exact_two_sided_binomial_test(won, lost):
+def test_mcnemar_is_the_exact_two_sided_binomial_test(stats, won, lost):
     before = [0.0] * won + [1.0] * lost + [1.0, None]
     after = [1.0] * won + [0.0] * lost + [1.0, 1.0]
     expected = stats.binomtest(lost, won + lost).pvalue
@@ -53,7 +59,7 @@ def test_mcnemar_is_the_exact_two_sided_binomial_test(won, lost):
     assert statistics.mcnemar([1.0], [1.0]) == 1.0
 
 
-def test_two_samples_differ_by_the_bootstrap_of_each():
+def test_two_samples_differ_by_the_bootstrap_of_each(stats):
     draw = random.Random(0)
     a, b = [draw.gauss(3, 1) for _ in range(60)], [draw.gauss(1, 1) for _ in range(200)]
     expected = stats.bootstrap(
