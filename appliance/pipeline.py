@@ -231,13 +231,14 @@ def _stages(run: RunDir, recipe: Recipe, order: Order) -> None:
                     run.event("refused", str(refusal))
                     report(run, recipe)  # what broke is there to be read
                 raise
+            finally:
+                if order.price and run.manifest.is_file():
+                    manifest.charge(run, order.price)
             seconds = time.monotonic() - started
             # Processor seconds say what it costs, also where other work ran beside it.
             spent = round(processor_seconds() - processor, 1)
             run.event("stage", stage.name, seconds=round(seconds, 1), processor_seconds=spent)
             console.say(f"  {stage.name} took {span(seconds)}")
-        if order.price and run.manifest.is_file():
-            manifest.charge(run, order.price)
         if stage.name == order.last:
             return
         if stage.name == "data" and not order.only and order.last not in MEASURED:
