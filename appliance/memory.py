@@ -25,8 +25,8 @@ def limit(paths: tuple[str, ...] = LIMITS) -> int | None:
 
 
 def resident_peak() -> int:
-    """Bytes of this process's program: not of the one that started it, whose peak `getrusage`
-    hands on through fork and exec (getrusage(2) of Linux counts both as one process).
+    """Bytes of this process's program. What `getrusage` says is preserved across an execve
+    (getrusage(2)): it is the peak of whoever started the process, where that is more.
     """
     found = re.search(r"VmHWM:\s+(\d+) kB", text("/proc/self/status"))
     return int(found[1]) * 1024 if found else getrusage(RUSAGE_SELF).ru_maxrss * 1024

@@ -168,8 +168,8 @@ MEASURED = ("data", "baseline")  # up to there nothing is trained
 class Order:
     """How the stages are gone through: those that are not done yet, up to `last`, and those named
     in `again`; or `only` some. `force`: also with other data or libraries than it began with.
-    `gpus`: cards of this machine that training takes. `price`: what an hour of the machine costs,
-    where the user says so.
+    `gpus`: cards of this machine that training takes. `price`: what an hour of the machine costs;
+    None: what is typical of it.
     """
 
     last: str | None = None
@@ -185,7 +185,7 @@ WHOLE = Order()
 
 
 def ready(run: RunDir, recipe: Recipe, order: Order = WHOLE) -> None:
-    """Can it begin? Changes nothing; a wrong name costs no time.
+    """Can it begin? A wrong name costs no time. No file changes but the log of events.
 
     Raises RunError where a run would go on with other data or libraries than it began with,
     RecipeError, ModelError, DataError.

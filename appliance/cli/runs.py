@@ -73,8 +73,7 @@ def train(
         _must_have(gpus)
     charged = price_here(price) if price is not None or max_cost is not None else None
     most = limit(max_hours, max_cost, charged)
-    order = Order(force=force, gpus=gpus, limit=most, price=charged if price is not None else None)
-    stages(run, found, order)
+    stages(run, found, Order(force=force, gpus=gpus, limit=most, price=charged))
     _summary(run, as_json)
 
 

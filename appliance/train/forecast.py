@@ -33,7 +33,10 @@ class Forecast(TrainerCallback):
             self.warm = time.monotonic()
         elif here == STEPS and left > 0 and self.run.writes:
             pace = (time.monotonic() - self.warm) / (STEPS - 1)
-            self._renew(pace, left, state.max_steps)
+            try:
+                self._renew(pace, left, state.max_steps)
+            except Exception as error:  # no forecast is worth a training
+                self.say(f"  no forecast: {error}")
 
     def _renew(self, pace: float, left: int, steps: int) -> None:
         """`pace`: seconds a step. The run's own events hold what was forecast at first."""

@@ -43,3 +43,19 @@ def test_the_forecast_is_renewed_by_the_pace_of_the_steps(tmp_path, monkeypatch,
         renewing.on_step_end(None, state, None)
     assert [line.strip() for line in told] == said
     assert (read_log(run.events)[-1]["kind"] == "renewed") is bool(known)
+
+
+def test_no_forecast_is_worth_a_training(tmp_path):
+    from appliance.train import forecast
+
+    run = RunDir(tmp_path)
+    run.events.write_text("no event\nat all\n")
+    told: list[str] = []
+    renewing = forecast.Forecast(run, told.append)
+    state = SimpleNamespace(global_step=0, max_steps=120)
+    renewing.on_train_begin(None, state, None)
+    for state.global_step in range(1, 30):
+        renewing.on_step_end(None, state, None)
+    assert len(told) == 1
+    assert "no forecast" in told[0]
+    assert "damaged" in told[0]
