@@ -14,7 +14,7 @@ from typing import Any
 
 from appliance.disk import read_json, write_json
 from appliance.errors import ModelError, RunError
-from appliance.model import backend
+from appliance.model import backend, dense
 from appliance.model.load import Loaded
 
 WEIGHTS, CONFIG = "model.safetensors", "full_finetuning.json"
@@ -50,6 +50,7 @@ def attach_saved(loaded: Loaded, folder: Path) -> None:
                 f"The weights in {folder} do not fit {loaded.ref.name} ({min(wrong)} differs).",
                 "Name the base that they were trained from.",
             )
+        dense.let_go(loaded.model)
         loaded.base = {name: weight.data for name, weight in weights.items()}
         for name, weight in weights.items():
             weight.data = saved.get_tensor(name).to(weight.dtype)

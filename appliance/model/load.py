@@ -41,6 +41,7 @@ class Loaded:
     `base`: of a full fine-tuning, the base's own weights by parameter name (`model/full.py`).
     `reference`: of a model that was tuned elsewhere, the base's own model (`model/tuned.py`).
     `turns`: of a model without a chat template, what an answer is cut at (`model/plain.py`).
+    `packs`: a batch's rows are computed without padding (`model/packed.py`).
     """
 
     ref: ModelRef
@@ -50,6 +51,7 @@ class Loaded:
     base: dict[str, Any] | None = None
     reference: Any = None
     turns: tuple[str, ...] = ()
+    packs: bool = False
 
 
 def resolve(section: ModelSection) -> ModelRef:
@@ -146,16 +148,17 @@ def open_model(
             "Check that its files are whole; --debug shows the traceback.",
         ) from error
     turns: tuple[str, ...] = ()
+    packs = False
     if not tokenizer.chat_template:
         console.say(f"  {ref.name} has no chat template: a plain one is used (User: / Assistant:)")
         tokenizer.chat_template, turns = plain.TEMPLATE, plain.TURNS
     if not backend.on_gpu():
-        dense.hold(model)
+        if not whole:
+            dense.hold(model)
         dense.fold(model)
         attention.use(model)
-        if not gradient_checkpointing:
-            packed.pack(model)
-    return Loaded(ref, model, tokenizer, section.max_length, turns=turns)
+        packs = not gradient_checkpointing and packed.pack(model)
+    return Loaded(ref, model, tokenizer, section.max_length, turns=turns, packs=packs)
 
 
 def release(loaded: Loaded) -> None:

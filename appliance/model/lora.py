@@ -18,18 +18,10 @@ NAME = "default"  # PEFT's name of the one adapter that is put on
 
 
 def fuse(model: Any) -> None:
-    """Let the LoRA layers of `model` compute so, where the base's weight lies there to be read."""
+    """Let the LoRA layers of `model` compute so, where the base's weight is held (`dense.hold`)."""
     for layer in model.modules():
-        if NAME in getattr(layer, "lora_A", {}) and _weight(layer) is not None:
+        if NAME in getattr(layer, "lora_A", {}) and hasattr(layer.get_base_layer(), "held"):
             layer.forward = partial(_forward, layer, layer.forward)
-
-
-def _weight(layer: Any) -> Any:
-    """[out, in] of the layer below; None where it is in 4 bit alone (`dense.MOST`)."""
-    below = layer.get_base_layer()
-    if hasattr(below, "held"):
-        return below.held
-    return below.weight if type(below) is backend.torch().nn.Linear else None
 
 
 def _forward(layer: Any, theirs: Callable[..., Any], x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -39,7 +31,8 @@ def _forward(layer: Any, theirs: Callable[..., Any], x: Any, *args: Any, **kwarg
     plain = not (args or kwargs or layer.disable_adapters or layer.merged or layer.lora_variant)
     if drops or not plain or layer.active_adapters != [NAME]:
         return theirs(x, *args, **kwargs)
-    weight, bias = _weight(layer), layer.get_base_layer().bias
+    below = layer.get_base_layer()
+    weight, bias = below.held, below.bias
     given = (x.to(weight.dtype), weight, bias, layer.lora_A[NAME].weight,
              layer.lora_B[NAME].weight, layer.scaling[NAME])  # fmt: skip
     with torch.autocast(x.device.type, enabled=False):  # it would cast once more
@@ -49,12 +42,11 @@ def _forward(layer: Any, theirs: Callable[..., Any], x: Any, *args: Any, **kwarg
 
 def _both(x: Any, weight: Any, bias: Any, a: Any, b: Any, scaling: float) -> tuple[Any, ...]:
     """(y [..., out], x Aᵀ [n, r], A, s B), all in the type of x and the weight."""
-    torch = backend.torch()
     a, b = a.to(x.dtype), (scaling * b).to(x.dtype)
     rows = x.reshape(-1, x.shape[-1])
     low = rows @ a.t()
     bias = None if bias is None else bias.to(x.dtype)
-    y = torch.nn.functional.linear(rows, weight, bias).addmm_(low, b.t())
+    y = weight.times(rows, bias).addmm_(low, b.t())
     return y.view(*x.shape[:-1], -1), low, a, b
 
 
@@ -79,7 +71,7 @@ def _function() -> Any:
             of_low = of_y @ b
             of_x = None
             if ctx.needs_input_grad[0]:
-                of_x = (of_y @ ctx.weight).addmm_(of_low, a).view_as(x)
+                of_x = ctx.weight.back(of_y).addmm_(of_low, a).view_as(x)
             of_a = (of_low.t() @ rows).to(ctx.types[0])
             of_b = (low.t() @ of_y).to(ctx.types[1]).t() * ctx.scaling
             return of_x, None, None, of_a, of_b, None

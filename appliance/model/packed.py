@@ -60,10 +60,10 @@ def riding(riders: Riders | None) -> Iterator[None]:
         _waiting.reset(before)
 
 
-def pack(model: Any) -> None:
+def pack(model: Any) -> bool:
     """Let the decoder below `model`'s output layer do so. Nothing else sees a difference.
 
-    Not a model that attends in its own way, or that mixes tokens elsewhere too: two rows are tried.
+    False: not so. It attends in its own way, or mixes tokens elsewhere too: two rows are tried.
     """
     decoder, whole, config = model.base_model, model.base_model.forward, model.config
 
@@ -84,8 +84,10 @@ def pack(model: Any) -> None:
         return _packed(decoder, whole, batches, riders, kwargs)
 
     decoder.forward = forward
-    if config._attn_implementation != attention.NAME or not _holds(decoder, whole):
+    holds = config._attn_implementation == attention.NAME and _holds(decoder, whole)
+    if not holds:
         decoder.forward = whole
+    return holds
 
 
 def _asks_for_more(kwargs: dict[str, Any]) -> bool:

@@ -55,9 +55,9 @@ def resumable(
             return str(self.aside)
 
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            """transformers' own draws from the global generator: after a stop it would be another.
+            """The one of like lengths draws from the global generator: another after a stop.
 
-            Here the epoch decides: `seed + epoch`.
+            Here the epoch decides: `seed + epoch`, as for a random order (accelerate's sampler).
             """
             sampler = super()._get_train_sampler(train_dataset)
             if not isinstance(sampler, LengthGroupedSampler):

@@ -10,25 +10,28 @@ pytestmark = pytest.mark.model
 @pytest.fixture
 def layers():
     """bias, type -> (PEFT's layer, the same one fused), with B not zero."""
-    from copy import deepcopy
-
-    from appliance.model import backend, lora
+    from appliance.model import backend, dense, lora
 
     torch = backend.torch()
 
-    def make(bias=False, kind=torch.float32, dropout=0.0):
+    def one(bias, kind, dropout, held):
         from peft import LoraConfig, get_peft_model
 
         torch.manual_seed(0)
+        base = torch.nn.Sequential(torch.nn.Linear(48, 32, bias=bias)).to(kind)
+        if held:
+            dense.hold(base)
         config = LoraConfig(r=4, lora_alpha=8, lora_dropout=dropout, target_modules=["0"])
-        model = get_peft_model(torch.nn.Sequential(torch.nn.Linear(48, 32, bias=bias)), config)
-        model = model.to(kind)
+        model = get_peft_model(base, config)
         for name, weight in model.named_parameters():
             if "lora_" in name:
                 weight.data = torch.randn(weight.shape) / 4
-        fused = deepcopy(model)
-        lora.fuse(fused)
-        return model, fused
+        if held:
+            lora.fuse(model)
+        return model
+
+    def make(bias=False, kind=torch.float32, dropout=0.0):
+        return one(bias, kind, dropout, False), one(bias, kind, dropout, True)
 
     return make
 

@@ -1,0 +1,87 @@
+"""Weights that are laid out for products give the layer's own values and gradients."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.model
+
+
+def layer(bits, bias, kind):
+    import torch
+    from bitsandbytes.nn import Linear4bit
+
+    torch.manual_seed(0)
+    plain = torch.nn.Linear(128, 192, bias=bias, dtype=kind)
+    if bits == 16:
+        return torch.nn.Sequential(plain.requires_grad_(False))
+    made = Linear4bit(128, 192, bias=bias, compute_dtype=kind, quant_type="nf4")
+    made.load_state_dict(plain.state_dict())
+    return torch.nn.Sequential(made.to("cpu").requires_grad_(False))
+
+
+def passed(model, x):
+    x = x.clone().requires_grad_()
+    y = model(x)
+    (y.float() ** 2).sum().backward()
+    return y.detach(), x.grad
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("bits", [4, 16])
+def test_values_and_gradients_are_the_layers_own(bits, bias, kind):
+    import torch
+
+    from appliance.model import dense
+
+    kind = getattr(torch, kind)
+    theirs, held = layer(bits, bias, kind), layer(bits, bias, kind)
+    dense.hold(held)
+    assert held[0].held.dtype == kind
+    off = 1e-5 if kind == torch.float32 else 0.01
+    x = torch.randn(3, 5, 128, dtype=kind)
+    for mine, other in zip(passed(held, x), passed(theirs, x), strict=True):
+        assert (mine.dtype, mine.shape) == (other.dtype, other.shape)
+        assert float((mine - other).float().norm() / other.float().norm()) < off
+    values, _ = passed(held, x)
+    with torch.inference_mode():
+        assert torch.equal(held(x), values)
+
+
+def test_without_onednns_products_it_is_the_weight_as_it_lies(monkeypatch):
+    import torch
+
+    from appliance.model import dense
+
+    monkeypatch.setattr(dense, "_reorders", lambda kind: False)
+    theirs, held = (layer(16, True, torch.float32) for _ in range(2))
+    dense.hold(held)
+    x = torch.randn(7, 128)
+    for mine, other in zip(passed(held, x), passed(theirs, x), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_what_is_too_large_stays_in_4_bit_or_as_it_lies(monkeypatch):
+    import torch
+
+    from appliance.model import dense
+
+    monkeypatch.setattr(dense, "MOST", 128 * 192)
+    small, large = layer(4, False, torch.bfloat16), layer(16, False, torch.bfloat16)
+    dense.hold(small)
+    dense.hold(large)
+    assert not hasattr(small[0], "held")
+    assert not large[0].held._lays_out
+
+
+def test_a_layer_that_is_let_go_computes_with_what_its_weight_becomes():
+    import torch
+
+    from appliance.model import dense
+
+    model = layer(16, False, torch.float32)
+    dense.hold(model)
+    dense.let_go(model)
+    model[0].weight.data = torch.zeros(192, 128)
+    assert not model(torch.randn(2, 128)).any()
