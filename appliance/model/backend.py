@@ -20,6 +20,10 @@ def unsloth() -> ModuleType:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("WANDB_SILENT", "true")
+    # oneDNN keeps what it prepared for a product of each number of rows, and packed batches have
+    # hundreds of numbers: 1,024 of them, its default, were 2 GB after a training.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+    os.environ.setdefault("LRU_CACHE_CAPACITY", "128")
     # On a GPU Unsloth writes compiled kernels; by default into the user's current folder.
     os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", str(home() / "unsloth_compiled_cache"))
     import unsloth as module

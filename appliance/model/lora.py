@@ -8,13 +8,27 @@ GPU. With B = 0 the result is the base's own to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any
 
 from appliance.model import backend
 
 NAME = "default"  # PEFT's name of the one adapter that is put on
+_Factors = tuple[Any, Any]
+_cast: ContextVar[dict[int, _Factors] | None] = ContextVar("cast", default=None)
+
+
+@contextmanager
+def unchanged() -> Iterator[None]:
+    """No adapter's weights change meanwhile: they are cast once, and not again for each token."""
+    before = _cast.set({})
+    try:
+        yield
+    finally:
+        _cast.reset(before)
 
 
 def fuse(model: Any) -> None:
@@ -33,21 +47,36 @@ def _forward(layer: Any, theirs: Callable[..., Any], x: Any, *args: Any, **kwarg
         return theirs(x, *args, **kwargs)
     below = layer.get_base_layer()
     weight, bias = below.held, below.bias
-    given = (x.to(weight.dtype), weight, bias, layer.lora_A[NAME].weight,
-             layer.lora_B[NAME].weight, layer.scaling[NAME])  # fmt: skip
+    bias = None if bias is None else bias.to(weight.dtype)
+    factors = layer.lora_A[NAME].weight, layer.lora_B[NAME].weight, layer.scaling[NAME]
     with torch.autocast(x.device.type, enabled=False):  # it would cast once more
-        y = _function().apply(*given) if torch.is_grad_enabled() else _both(*given)[0]
+        if torch.is_grad_enabled():
+            y = _function().apply(x.to(weight.dtype), weight, bias, *factors)
+        else:
+            y, _ = _both(x.to(weight.dtype), weight, bias, *_kept(layer, weight.dtype, *factors))
     return y.to(x.dtype)
 
 
-def _both(x: Any, weight: Any, bias: Any, a: Any, b: Any, scaling: float) -> tuple[Any, ...]:
-    """(y [..., out], x Aᵀ [n, r], A, s B), all in the type of x and the weight."""
-    a, b = a.to(x.dtype), (scaling * b).to(x.dtype)
+def _kept(layer: Any, kind: Any, a: Any, b: Any, scaling: float) -> _Factors:
+    cast = _cast.get()
+    if cast is None:
+        return _computed_with(kind, a, b, scaling)
+    if id(layer) not in cast:
+        cast[id(layer)] = _computed_with(kind, a, b, scaling)
+    return cast[id(layer)]
+
+
+def _computed_with(kind: Any, a: Any, b: Any, scaling: float) -> _Factors:
+    """A and s B."""
+    return a.to(kind), (scaling * b).to(kind)
+
+
+def _both(x: Any, weight: Any, bias: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """(y [..., out], x Aᵀ [n, r]) of A and s B, all in the type of x and the weight."""
     rows = x.reshape(-1, x.shape[-1])
     low = rows @ a.t()
-    bias = None if bias is None else bias.to(x.dtype)
     y = weight.times(rows, bias).addmm_(low, b.t())
-    return y.view(*x.shape[:-1], -1), low, a, b
+    return y.view(*x.shape[:-1], -1), low
 
 
 @cache
@@ -59,7 +88,8 @@ def _function() -> Any:
         def forward(
             ctx: Any, x: Any, weight: Any, bias: Any, a: Any, b: Any, scaling: float
         ) -> Any:
-            y, low, low_a, low_b = _both(x, weight, bias, a, b, scaling)
+            low_a, low_b = _computed_with(x.dtype, a, b, scaling)
+            y, low = _both(x, weight, bias, low_a, low_b)
             ctx.save_for_backward(x, low, low_a, low_b)
             ctx.weight, ctx.scaling, ctx.types = weight, scaling, (a.dtype, b.dtype)
             return y

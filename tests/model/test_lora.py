@@ -108,3 +108,25 @@ def test_the_embedded_model_trains_by_it():
     layers = [m for m in loaded.model.modules() if hasattr(m, "lora_A")]
     assert len(layers) == 60
     assert all("_forward" in repr(layer.forward) for layer in layers)
+
+
+def test_factors_are_cast_once_while_they_do_not_change_and_anew_afterwards(layers, monkeypatch):
+    import torch
+
+    from appliance.model import lora
+
+    _, fused = layers(kind=torch.bfloat16)
+    x = torch.randn(2, 7, 48, dtype=torch.bfloat16)
+    counted = []
+    original = lora._computed_with
+    monkeypatch.setattr(lora, "_computed_with", lambda *a: counted.append(1) or original(*a))
+    with torch.no_grad():
+        first = fused(x)
+        with lora.unchanged():
+            assert all(torch.equal(fused(x), first) for _ in range(3))
+        assert len(counted) == 2
+        for name, weight in fused.named_parameters():
+            if "lora_B" in name:
+                weight.data = weight * 2
+        with lora.unchanged():
+            assert not torch.equal(fused(x), first)
