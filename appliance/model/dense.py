@@ -1,9 +1,12 @@
 """On a CPU 4-bit weights are dequantized once, and not again in every forward and backward pass.
 
 The numbers are those of the 4-bit weights, to the bit; what 4 bit saves is memory, and a small
-model's weights are little of it. And frozen weights are laid out once as oneDNN's products read
-them, which it does anew for every product otherwise: of the few rows of a token that is generated
-that is a third of the time, of a training step's 300 rows a tenth (docs/cpu.md).
+model's weights are little of it. They are laid out once as oneDNN's products read them, which it
+does anew for every product otherwise: of the few rows of a token that is generated that is a third
+of the time, of a training step's 300 rows a tenth (docs/cpu.md).
+
+A model of 16 bit computes with its weights as they lie: those of a full fine-tuning are the base's
+and the tuned ones by turns, and both are to be measured by the same products.
 """
 
 from __future__ import annotations
@@ -57,17 +60,19 @@ class Weight:
 def hold(model: Any) -> None:
     """Let the linear layers of `model`, which stay as they are, compute with a `Weight`.
 
-    Where they are too large for that, those of 4 bit stay in it, and others as they lie.
+    Laid out, the output layer's too, beside layers of 4 bit; where they are too large for that,
+    these stay in 4 bit.
     """
     from bitsandbytes.nn import Linear4bit
 
     torch = backend.torch()
     layers = [m for m in model.modules() if type(m) is torch.nn.Linear or isinstance(m, Linear4bit)]
     size = backend.width() * sum(layer.in_features * layer.out_features for layer in layers)
+    fits = size <= MOST and any(isinstance(layer, Linear4bit) for layer in layers)
     for layer in layers:
         if not isinstance(layer, Linear4bit):
-            _hold(layer, Weight(layer.weight.detach, size <= MOST))
-        elif size <= MOST:
+            _hold(layer, Weight(layer.weight.detach, fits))
+        elif fits:
             _hold(layer, Weight(_dequantized(layer)))
 
 

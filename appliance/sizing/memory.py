@@ -38,7 +38,7 @@ PAIRS = 2  # numbers for each logit of a pair's tokens: it and its gradient (TRL
 # hidden size for a token; beside the process. They are of 32 bit where it has no bf16.
 CPU_INNER, CPU_OUTER = 6, 11
 PROCESS = 0.95 * GIB  # Python with torch, transformers, TRL and Unsloth imported
-DENSE = 2 * 2**30  # bytes of dequantized weights that `model/dense.py` holds at most
+DENSE = 2 * 2**30  # bytes of dequantized weights that `model/dense.py` lays out at most
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,12 @@ def _linear_bytes(shape: Shape, setting: Setting) -> float:
     if setting.bits == 16:
         return shape.linear_weights * float(setting.width)
     packed = shape.linear_weights * NF4
-    if setting.gpu:  # and one layer dequantized at a time
-        return packed + shape.largest_linear * 2.0
-    dense = shape.linear_weights * float(setting.width)
-    # Where they are held dequantized, and the pages of the 16-bit file that they were read from,
-    # which the system takes back where memory is short.
-    pages = shape.linear_weights * 2.0
-    return packed + (dense + pages if dense <= DENSE else shape.largest_linear * setting.width)
+    dense = (shape.linear_weights + shape.output_weights) * float(setting.width)
+    if setting.gpu or dense > DENSE:  # one layer dequantized at a time
+        return packed + shape.largest_linear * float(setting.width)
+    # Laid out for products, one way and the other; and the pages of the 16-bit file that they were
+    # read from, which the system takes back where memory is short.
+    return packed + 2 * dense + shape.linear_weights * 2.0
 
 
 def _kept_bytes(shape: Shape, setting: Setting) -> float:

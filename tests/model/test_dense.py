@@ -55,24 +55,45 @@ def test_without_onednns_products_it_is_the_weight_as_it_lies(monkeypatch):
     from appliance.model import dense
 
     monkeypatch.setattr(dense, "_reorders", lambda kind: False)
-    theirs, held = (layer(16, True, torch.float32) for _ in range(2))
+    theirs, held = (layer(4, True, torch.float32) for _ in range(2))
     dense.hold(held)
     x = torch.randn(7, 128)
     for mine, other in zip(passed(held, x), passed(theirs, x), strict=True):
         torch.testing.assert_close(mine, other)
 
 
-def test_what_is_too_large_stays_in_4_bit_or_as_it_lies(monkeypatch):
+def test_a_model_of_16_bit_computes_to_the_bit_as_it_did():
     import torch
 
     from appliance.model import dense
 
+    theirs, held = (layer(16, True, torch.bfloat16) for _ in range(2))
+    dense.hold(held)
+    x = torch.randn(3, 70, 128, dtype=torch.bfloat16)
+    for mine, other in zip(passed(held, x), passed(theirs, x), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_what_is_too_large_stays_in_4_bit(monkeypatch):
+    import torch
+
+    from appliance.model import dense
+
+    four = layer(4, False, torch.bfloat16)
     monkeypatch.setattr(dense, "MOST", 128 * 192)
-    small, large = layer(4, False, torch.bfloat16), layer(16, False, torch.bfloat16)
-    dense.hold(small)
-    dense.hold(large)
-    assert not hasattr(small[0], "held")
-    assert not large[0].held._lays_out
+    dense.hold(four)
+    assert not hasattr(four[0], "held")
+
+
+def test_an_output_layer_is_laid_out_beside_4_bit_alone():
+    import torch
+
+    from appliance.model import dense
+
+    for bits in (4, 16):
+        model = torch.nn.Sequential(*layer(bits, False, torch.bfloat16), torch.nn.Linear(192, 300))
+        dense.hold(model)
+        assert model[1].held._lays_out == (bits == 4)
 
 
 def test_a_layer_that_is_let_go_computes_with_what_its_weight_becomes():

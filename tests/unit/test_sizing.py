@@ -208,5 +208,6 @@ def test_in_fp32_what_is_computed_with_takes_twice_as_much():
         assert wide[part] == 2 * narrow[part]
     for part in ("adapter", "optimizer", "process"):
         assert wide[part] == narrow[part]
-    # Of the linear layers what is held dequantized; the pages of the file are of 16 bit.
-    assert wide["weights"] - narrow["weights"] == model.linear_weights * 2
+    # Of the linear layers what is laid out, both ways; the pages of the file are of 16 bit.
+    laid_out = model.linear_weights + model.output_weights
+    assert wide["weights"] - narrow["weights"] == 2 * laid_out * 2
