@@ -14,7 +14,7 @@ from appliance.plan.time import Machine
 from appliance.recipe import Recipe
 from appliance.sizing.shape import Shape
 
-VERSION = 2  # of what is reckoned: raised when a formula changes, so that no old factor is used
+VERSION = 3  # of what is reckoned: raised when a formula changes, so that no old factor is used
 
 
 @dataclass(frozen=True)

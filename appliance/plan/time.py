@@ -24,8 +24,8 @@ from appliance.sizing.shape import Shape
 CORE = (("amx_bf16", 500.0), ("avx512_bf16", 200.0), ("avx512f", 60.0), ("avx2", 32.0), ("", 10.0))
 BF16 = {"amx_bf16", "avx512_bf16", "bf16"}  # a CPU's flags, of which one says that it has it
 # On a CPU, what is reached of it: of the embedded default, measured on 2 cores (docs/plan.md).
-READS, WRITES, TRAINS = 0.57, 0.35, 0.30
-ADAPTED = 1.9  # how much longer reading and writing take beside an adapter
+READS, WRITES, TRAINS = 0.62, 0.40, 0.42
+ADAPTED = 1.6  # how much longer reading and writing take beside an adapter
 
 # On a GPU. Of the dense rate, as LLaMA-Factory's table of LLaMA2-7B in 4 bit by Unsloth on an A100
 # gives it, 1,024 to 16,384 tokens a pass; and for each layer and training pass the launches.
@@ -36,7 +36,7 @@ FILLS = 4096  # tokens at once of what is only read
 IMPORTS = 15.0  # seconds, once: torch, transformers, TRL, Unsloth
 DISK = 1.0e9  # bytes/s of weights that are read and quantized
 OPENS = 6.0  # what a model takes to open beside its weights
-WRITTEN_OUT, PROOF = 0.25e9, 22.0  # merge, bytes/s; two processes that ask plain transformers
+WRITTEN_OUT, PROOF = 0.25e9, 18.0  # merge, bytes/s; two processes that ask plain transformers
 ROWS = 2800.0  # rows/s of the audit (benchmarks/results/audit-200000.json)
 PLAIN_CPU = 40e9  # FLOP/s of the proof's plain transformers, in fp32, for each core
 

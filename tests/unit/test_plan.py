@@ -41,7 +41,7 @@ def seconds(recipe, given, machine, rows=DEMO, micro=8) -> dict[str, float]:
 @pytest.mark.parametrize(
     ("stage", "measured"),
     # `./entrypoint.sh train` on 2 cores with avx512_bf16, nothing beside it, 2026-11-27.
-    [("baseline", 106), ("rehearse", 56), ("train", 482), ("evaluate", 143), ("export", 25)],
+    [("baseline", 93), ("rehearse", 52), ("train", 350), ("evaluate", 110), ("export", 21)],
 )
 def test_the_default_takes_as_long_as_measured(stage, measured):
     assert seconds(load("sft"), EMBEDDED, TWO_CORES)[stage] == pytest.approx(measured, rel=0.1)
