@@ -166,7 +166,11 @@ def watching(run, terminal):
     """`watch` in a process of its own, on a terminal (its output) or a pipe."""
     ours, theirs = pty.openpty() if terminal else os.pipe()
     command = [sys.executable, "-m", "appliance", "watch", str(run.root)]
-    process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, stdout=theirs, stderr=subprocess.PIPE,
+        # A test run in the background inherits an ignored SIGINT, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     os.close(theirs)
     return process, ours
 
