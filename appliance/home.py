@@ -19,10 +19,10 @@ def home() -> Path:
 
 
 @cache
-def code() -> str:
-    """sha256 over the package's own code: what is kept of what it computed is of this code."""
+def code(room: str = "") -> str:
+    """sha256 over the package's own code, or a folder of it: what is kept was computed by it."""
     whole = hashlib.sha256()
-    package = Path(__file__).parent
+    package = Path(__file__).parent / room
     for path in sorted(package.rglob("*.py")):
         whole.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
     return whole.hexdigest()

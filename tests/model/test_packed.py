@@ -187,3 +187,21 @@ def test_a_model_that_mixes_tokens_elsewhere_too_is_not_packed(loaded):
     decoder.forward = plain
     packed.pack(SimpleNamespace(base_model=decoder, config=config))
     assert decoder.forward is not plain
+
+
+def test_where_rows_are_not_packed_like_lengths_come_together(loaded):
+    from appliance.model.load import open_model
+    from appliance.recipe import load
+    from appliance.run import RunDir
+    from appliance.sections.source import ModelSection
+    from appliance.train.skeleton import training_arguments
+
+    def order(of):
+        found = training_arguments(load("sft"), RunDir("run"), of, False, 100)
+        return found["train_sampling_strategy"]
+
+    assert loaded.packs
+    assert order(loaded) == "random"
+    recomputing = open_model(ModelSection(), gradient_checkpointing=True)
+    assert not recomputing.packs
+    assert order(recomputing) == "group_by_length"

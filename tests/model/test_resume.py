@@ -164,3 +164,32 @@ def test_where_one_row_is_too_much_it_says_what_to_do(prepared, monkeypatch):
     with pytest.raises(TrainingFailed, match="does not hold one row") as caught:
         train_here(prepared, "one", "train.micro_batch=2")
     assert "model.max_length" in caught.value.do
+
+
+def test_like_lengths_come_in_the_order_of_their_epoch_whatever_was_drawn_before(tmp_path):
+    """As on a GPU, where rows are padded."""
+    from types import SimpleNamespace
+
+    from appliance.model import backend
+
+    torch = backend.torch()
+    from transformers.trainer_pt_utils import LengthGroupedSampler
+
+    from appliance.train.checkpoint import Checkpoints
+    from appliance.train.resume import resumable
+
+    lengths = [(7 * i) % 60 + 5 for i in range(90)]
+
+    class Trainer:
+        def _get_train_sampler(self, train_dataset=None):
+            return LengthGroupedSampler(4, dataset=range(90), lengths=lengths)
+
+    def order(epoch, drawn):
+        torch.manual_seed(drawn)
+        made = resumable(Trainer, Checkpoints(tmp_path, 1), lambda folder: None, 3407, 8)()
+        made.state = SimpleNamespace(epoch=epoch)
+        return list(made._get_train_sampler())
+
+    assert order(1.0, drawn=0) == order(1.0, drawn=1)
+    assert order(0.0, drawn=0) != order(1.0, drawn=0)
+    assert sorted(order(0.0, drawn=0)) == list(range(90))

@@ -65,7 +65,7 @@ def test_on_other_rows_it_is(measured, begun):
 
 
 def test_by_other_code_it_is(measured, begun, monkeypatch):
-    monkeypatch.setattr(base, "code", lambda: "other")
+    monkeypatch.setattr(base, "code", lambda room="": "other")
     assert not base.take(*begun("second"))
 
 
@@ -108,3 +108,18 @@ def test_of_what_is_kept_the_oldest_goes(tmp_path):
     os.utime(tmp_path / "e", (900, 900))
     only_newest(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_what_the_base_says_is_kept_for_the_code_that_computes_it(begun, monkeypatch):
+    class Loaded:
+        class ref:
+            digest = staticmethod(lambda: "weights")
+
+    _, recipe = begun("first")
+
+    def key(**rooms):
+        monkeypatch.setattr(base, "code", lambda room="": rooms.get(room, "as it was"))
+        return base._key(Loaded, recipe.model, ())
+
+    assert key(report="other") == key()
+    assert key(model="other") != key()
